@@ -1,0 +1,59 @@
+import type { Digest } from '../base/bytes.ts';
+
+export interface InsertResult {
+  /** The chunk was there already (and is marked as used now). */
+  duplicate: boolean;
+  /** Bytes of the encoded blob that is stored now: the existing one's for a duplicate. */
+  storedSize: number;
+}
+
+export interface SweepStatistics {
+  removedChunks: number;
+  removedBytes: number;
+  pendingChunks: number;
+  pendingBytes: number;
+  diskChunks: number;
+  diskBytes: number;
+  removedBad: number;
+  stillBad: number;
+}
+
+/**
+ * Where encoded chunks live, by digest of their plain content (spec formats 3). Every method may be called concurrently.
+ * All failures are StoreError; a missing chunk has code `store.chunk-missing`, a full disk `store.full`, a target
+ * that cannot be written `store.read-only`. The suite in `test/support/chunk-backend-suite.ts` is this contract in code.
+ */
+export interface ChunkBackend {
+  /** The encoded blob, exactly as stored, unchecked. */
+  read(digest: Digest): Promise<Buffer>;
+
+  /** Stored size in bytes, null when there is none. Does not mark as used. */
+  size(digest: Digest): Promise<number | null>;
+
+  /**
+   * Stores `blob` whole or not at all, by the rules of spec formats 3.3 (what exists wins unless it is empty or a larger plain chunk).
+   * The caller has verified it. Afterwards it counts as used now. An existing chunk is never touched half-way.
+   */
+  insert(digest: Digest, blob: Uint8Array): Promise<InsertResult>;
+
+  /** Replaces whatever is stored (healing a corrupt chunk); the caller has verified `blob`. */
+  replace(digest: Digest, blob: Uint8Array): Promise<InsertResult>;
+
+  /** Marks as used now; false when there is no such chunk. */
+  touch(digest: Digest): Promise<boolean>;
+
+  /** Marks the set-aside copies `<digest>.N.bad` as used now, so that they live while their chunk is referenced and missing. */
+  touchBad(digest: Digest): Promise<void>;
+
+  /** Sets a corrupt chunk aside under `<digest>.N.bad`; returns the new name, null when there was no chunk. */
+  markCorrupt(digest: Digest): Promise<string | null>;
+
+  /** A key that sorts chunks into the cheapest reading order (inode on a local disk); null when it is missing. */
+  readingOrder(digest: Digest): Promise<bigint | null>;
+
+  /**
+   * Removes what was last used before `minAtime` (seconds since the epoch); what was last used before
+   * `oldestWriter` but not before `minAtime` is pending (spec formats 8.3). `onProgress` gets percent done.
+   */
+  sweep(minAtime: number, oldestWriter: number, options: { signal?: AbortSignal; onProgress?: (percent: number) => void }): Promise<SweepStatistics>;
+}

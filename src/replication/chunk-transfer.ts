@@ -1,0 +1,204 @@
+import { bytesEqual, toHex, asBuffer, type Digest } from '../base/bytes.ts';
+import { Semaphore, throwIfAborted } from '../base/async.ts';
+import { DigestSet } from '../base/digest-set.ts';
+import { FormatError } from '../base/errors.ts';
+import { blobKind, isEncryptedKind, maxChunkEncodedSize, maxChunkPlainSize, verifyChunk } from '../format/data-blob.ts';
+import type { FlightControl } from './flight-control.ts';
+import type { LineRetry } from './line-retry.ts';
+import type { PossessionJournal } from './possession-journal.ts';
+import type { ReplicationSource, ReplicationTarget, SnapshotSource, StagedIndex } from './ports.ts';
+import type { ReplicationReport } from './report.ts';
+
+/** Chunks settled in this job are remembered up to this many (about 40 MB); beyond it a chunk is only looked at again. */
+const maxRemembered = 1_000_000;
+/** Chunks being checked and stored at a time; each may hold its encoded and its plain content. */
+const storingSlots = 4;
+
+export interface ArchiveOptions {
+  archive: string;
+  /** Chunks of this archive must be of an encrypted kind (true) or of a plain kind (false). */
+  encrypted: boolean;
+  /** Copies in the target are read and checked before they are used; bad ones are fetched and replaced. */
+  repair: boolean;
+  /** Chunks that the group's newest finished snapshot in the target names: the group holds them already. */
+  heldByGroup: DigestSet | null;
+  /** Called with the plain size of each entry as it is settled. */
+  onSettled: (plainBytes: number) => void;
+}
+
+export interface ArchiveResult {
+  fetchedChunks: number;
+  fetchedBytes: number;
+}
+
+/**
+ * Brings the chunks that an index names into the target, for all archives of a job together: no chunk is on its way twice,
+ * the bytes in flight are bounded for the job, and every chunk is checked before it is stored.
+ */
+export class ChunkTransfer {
+  readonly #source: ReplicationSource;
+  readonly #target: ReplicationTarget;
+  readonly #journal: PossessionJournal;
+  readonly #flight: FlightControl;
+  readonly #retry: LineRetry;
+  readonly #report: ReplicationReport;
+  readonly #signal: AbortSignal;
+  readonly #storing = new Semaphore(storingSlots);
+  readonly #inFlight = new Map<string, Promise<number>>();
+  readonly #settled = new DigestSet();
+  /** Those whose stored bytes were checked in this job; repair believes nothing less. */
+  readonly #checked = new DigestSet();
+
+  constructor(parts: {
+    source: ReplicationSource;
+    target: ReplicationTarget;
+    journal: PossessionJournal;
+    flight: FlightControl;
+    retry: LineRetry;
+    report: ReplicationReport;
+    signal: AbortSignal;
+  }) {
+    this.#source = parts.source;
+    this.#target = parts.target;
+    this.#journal = parts.journal;
+    this.#flight = parts.flight;
+    this.#retry = parts.retry;
+    this.#report = parts.report;
+    this.#signal = parts.signal;
+  }
+
+  /** Resolves when every chunk of `index` is stored. The first failure stops asking for more and is thrown once all that is on its way has ended. */
+  async transfer(session: SnapshotSource, index: StagedIndex, options: ArchiveOptions): Promise<ArchiveResult> {
+    const result: ArchiveResult = { fetchedChunks: 0, fetchedBytes: 0 };
+    const pending = new Set<Promise<void>>();
+    const failures: unknown[] = [];
+    for await (const { digest, size } of index.entries()) {
+      throwIfAborted(this.#signal);
+      if (failures.length > 0) break;
+      if (size < 1 || size > maxChunkPlainSize) throw new FormatError('format.index', `${options.archive}: chunk ${toHex(digest)} with a size of ${size} bytes`);
+      if ((options.repair ? this.#checked : this.#settled).has(digest)) {
+        options.onSettled(size);
+        continue;
+      }
+      const key = asBuffer(digest).toString('latin1');
+      const running = this.#inFlight.get(key);
+      const own = Buffer.from(digest);
+      let work: Promise<number>;
+      if (running !== undefined) {
+        // If the snapshot that asked first fails, this one asks for itself.
+        work = running.then(() => 0, () => this.#obtain(session, own, size, options));
+      } else {
+        if (await this.#reuse(own, size, options)) {
+          this.#settle(own, options.repair);
+          this.#report.reusedChunks += 1;
+          this.#report.reusedBytes += size;
+          options.onSettled(size);
+          continue;
+        }
+        const permit = await this.#flight.acquire(size, this.#signal);
+        const again = this.#inFlight.get(key);
+        if (again !== undefined) {
+          permit.release(0);
+          work = again.then(() => 0, () => this.#obtain(session, own, size, options));
+        } else {
+          work = this.#fetch(session, own, size, options, permit);
+          this.#inFlight.set(key, work);
+          const forget = (): void => void this.#inFlight.delete(key);
+          work.then(forget, forget);
+        }
+      }
+      const one = work
+        .then((bytes) => {
+          if (bytes > 0) {
+            result.fetchedChunks += 1;
+            result.fetchedBytes += bytes;
+          }
+          options.onSettled(size);
+        })
+        .catch((e: unknown) => {
+          failures.push(e);
+        })
+        .finally(() => {
+          pending.delete(one);
+        });
+      pending.add(one);
+    }
+    await Promise.all(pending);
+    if (failures.length > 0) throw failures[0];
+    return result;
+  }
+
+  async #obtain(session: SnapshotSource, digest: Digest, size: number, options: ArchiveOptions): Promise<number> {
+    const permit = await this.#flight.acquire(size, this.#signal);
+    return this.#fetch(session, digest, size, options, permit);
+  }
+
+  /**
+   * True when the copy in the target may stand for this chunk: the source is known to hold the content (journal, own group, or a
+   * look at a local source) *and* the copy is there. In repair mode the copy must also check out.
+   */
+  async #reuse(digest: Digest, size: number, options: ArchiveOptions): Promise<boolean> {
+    const known =
+      this.#source.holds === undefined
+        ? options.heldByGroup?.has(digest) === true || this.#journal.has(digest)
+        : await this.#source.holds(digest);
+    if (!known) return false;
+    if (!options.repair) return this.#target.touchChunk(digest);
+    const blob = await this.#target.readChunk(digest);
+    return blob !== null && (await isSound(blob, digest, size)) && (await this.#target.touchChunk(digest));
+  }
+
+  /** Fetches, checks and stores one chunk; returns its encoded size. */
+  async #fetch(session: SnapshotSource, digest: Digest, size: number, options: ArchiveOptions, permit: { release(bytes: number): void }): Promise<number> {
+    let received = 0;
+    try {
+      const blob = await this.#retry.run(`chunk ${toHex(digest)}`, () => session.chunk(digest, options.archive, maxChunkEncodedSize));
+      received = blob.byteLength;
+      this.#report.fetchedChunks += 1;
+      this.#report.fetchedBytes += received;
+      // The permit is held until a storing slot is free, so that a slow disk slows the line down instead of filling memory.
+      await this.#storing.run(() => this.#store(blob, digest, size, options));
+      this.#journal.add(digest);
+      this.#settle(digest, true);
+      return received;
+    } finally {
+      permit.release(received);
+    }
+  }
+
+  async #store(blob: Buffer, digest: Digest, size: number, options: ArchiveOptions): Promise<void> {
+    throwIfAborted(this.#signal);
+    try {
+      if (isEncryptedKind(blobKind(blob)) !== options.encrypted) {
+        throw new FormatError('format.crypt-mode', `the chunk is ${options.encrypted ? 'not encrypted' : 'encrypted'}, the archive is ${options.encrypted ? 'encrypted' : 'not'}`);
+      }
+      await verifyChunk(blob, digest, size);
+    } catch (e) {
+      throw new FormatError('format.chunk-received', `chunk ${toHex(digest)} of ${options.archive} arrived damaged: the source's copy is bad`, { cause: e });
+    }
+    const { duplicate } = await this.#target.storeChunk(digest, blob, false);
+    if (!duplicate) return;
+    // Something was stored already: it must not be trusted over the good bytes that are at hand.
+    const existing = await this.#target.readChunk(digest);
+    if (existing !== null && (bytesEqual(existing, blob) || (await isSound(existing, digest, size)))) return;
+    await this.#target.storeChunk(digest, blob, true);
+    this.#report.repairedChunks += 1;
+  }
+
+  #settle(digest: Digest, checked: boolean): void {
+    for (const set of checked ? [this.#settled, this.#checked] : [this.#settled]) {
+      if (set.size >= maxRemembered) set.clear();
+      set.add(digest);
+    }
+  }
+}
+
+async function isSound(blob: Buffer, digest: Digest, size: number): Promise<boolean> {
+  try {
+    await verifyChunk(blob, digest, size);
+    return true;
+  } catch (e) {
+    if (e instanceof FormatError) return false;
+    throw e;
+  }
+}

@@ -1,0 +1,22 @@
+import type { GroupFilter } from './group-filter.ts';
+
+/** What a job wants (spec sync 2.1); rates belong to the connection, not here. */
+export interface ReplicationPolicy {
+  /** Anchor at the source. */
+  sourceNamespace: string;
+  /** Anchor at the target. */
+  targetNamespace: string;
+  /** Namespace levels below the anchors; undefined = all. */
+  maxDepth: number | undefined;
+  /** Auth id that owns new groups; existing groups of anybody else are refused. */
+  owner: string;
+  groupFilters: readonly GroupFilter[];
+  removeVanished: boolean;
+  /** Newest N snapshots of each group only. */
+  transferLast: number | undefined;
+  encryptedOnly: boolean;
+  verifiedOnly: boolean;
+  resyncCorrupt: boolean;
+  /** At most this many groups at a time; undefined = as many as the line can use. */
+  workerThreads: number | undefined;
+}

@@ -1,0 +1,266 @@
+import { Semaphore, throwIfAborted } from '../base/async.ts';
+import { systemClock, type Clock } from '../base/clock.ts';
+import { AbortedError, ConfigError, FarshoreError, errorChain, toError } from '../base/errors.ts';
+import type { ProgressLog } from '../base/log.ts';
+import { Progress } from '../base/progress.ts';
+import { groupText, joinNamespace, maxNamespaceDepth, namespaceDepth } from '../format/backup-path.ts';
+import { ChunkTransfer } from './chunk-transfer.ts';
+import { FlightControl } from './flight-control.ts';
+import { isFatalForJob, transferGroup, type GroupTransferParts } from './group-transfer.ts';
+import { LineRetry, type RetryPolicy } from './line-retry.ts';
+import { planNamespace, type GroupPlan, type NamespacePlan } from './plan.ts';
+import type { ReplicationPolicy } from './policy.ts';
+import type { ReplicationSource, ReplicationTarget, SourceNamespace } from './ports.ts';
+import type { PossessionJournal } from './possession-journal.ts';
+import { ReplicationReport } from './report.ts';
+import { removeVanishedGroups, removeVanishedNamespaces } from './vanished.ts';
+
+/** Groups at a time where the job does not say; they mostly wait for the line. */
+const defaultParallelGroups = 16;
+/** Snapshots open at a time in a job; a session and a connection each. */
+const parallelSnapshots = 16;
+/** Namespaces whose listing is asked for ahead of the one being worked on. */
+const listedAhead = 8;
+const progressEveryMs = 10_000;
+
+/**
+ * What the job's owner may do in the target (spec sync 2.4, row "at run time"). Each returns null when allowed, otherwise the reason:
+ * the missing privilege and its path.
+ */
+export interface TargetPermissions {
+  write(namespace: string): string | null;
+  createNamespace(namespace: string): string | null;
+  removeNamespace(namespace: string): string | null;
+}
+
+export interface ReplicationJob {
+  source: ReplicationSource;
+  target: ReplicationTarget;
+  policy: ReplicationPolicy;
+  journal: PossessionJournal;
+  permissions: TargetPermissions;
+  log: ProgressLog;
+  signal: AbortSignal;
+  flight?: FlightControl;
+  retry?: RetryPolicy;
+  clock?: Clock;
+}
+
+/**
+ * Runs a job to its end (spec sync 4.1). Goes on past the errors of single namespaces and groups, collects them, and throws
+ * FarshoreError `sync.errors` at the end. A full disk, a target that cannot be written, or an abort ends it at once.
+ */
+export async function replicate(job: ReplicationJob): Promise<ReplicationReport> {
+  const run = new ReplicationRun(job);
+  return run.run();
+}
+
+class ReplicationRun {
+  readonly #job: ReplicationJob;
+  readonly #clock: Clock;
+  readonly #report: ReplicationReport;
+  readonly #progress: Progress;
+  readonly #parts: GroupTransferParts;
+  readonly #groupSlots: Semaphore;
+  readonly #fatal = new AbortController();
+  #fatalError: Error | undefined;
+  #totalBytes = 0;
+  #settledBytes = 0;
+  #lastProgressMs: number;
+
+  constructor(job: ReplicationJob) {
+    this.#job = job;
+    this.#clock = job.clock ?? systemClock;
+    this.#report = new ReplicationReport(this.#clock);
+    this.#progress = new Progress(this.#clock);
+    this.#lastProgressMs = this.#clock.now();
+    this.#groupSlots = new Semaphore(job.policy.workerThreads ?? defaultParallelGroups);
+    const signal = AbortSignal.any([job.signal, this.#fatal.signal]);
+    const retry = new LineRetry(job.log, signal, job.retry);
+    const flight = job.flight ?? new FlightControl(this.#clock);
+    const shared = { source: job.source, target: job.target, journal: job.journal, retry, report: this.#report, signal };
+    this.#parts = {
+      ...shared,
+      policy: job.policy,
+      chunks: new ChunkTransfer({ ...shared, flight }),
+      snapshotSlots: new Semaphore(parallelSnapshots),
+      onSettled: (bytes) => this.#onSettled(bytes),
+      onSnapshotDone: (plan, done, total) => this.#onSnapshotDone(plan, done, total),
+    };
+  }
+
+  async run(): Promise<ReplicationReport> {
+    const { log, target, policy, source } = this.#job;
+    const { retry } = this.#parts;
+    const lease = await target.begin();
+    try {
+      const listing = await retry.run('namespaces', () => source.namespaces(policy.maxDepth));
+      const mapping = this.#mapNamespaces(listing.namespaces);
+      if (listing.withoutNamespaces) {
+        log.warn('the source does not know namespaces: only the root namespace is synced, and the job counts as failed');
+        this.#report.errors.push('could not sync namespaces');
+      }
+      const synced = await this.#syncNamespaces(mapping);
+      if (this.#fatalError !== undefined) throw this.#fatalError;
+      throwIfAborted(this.#job.signal);
+      if (policy.removeVanished && !listing.withoutNamespaces) {
+        await removeVanishedNamespaces({ target, policy, permissions: this.#job.permissions, report: this.#report, log, synced });
+      }
+    } finally {
+      await this.#flush();
+      await lease.end();
+      this.#report.end();
+    }
+    for (const line of this.#report.summary()) log.info(line);
+    if (this.#report.errors.length > 0) {
+      throw new FarshoreError('sync.errors', `sync failed with some errors: ${this.#report.errors.slice(0, 3).join('; ')}${this.#report.errors.length > 3 ? `; and ${this.#report.errors.length - 3} more` : ''}`);
+    }
+    return this.#report;
+  }
+
+  /** Source namespaces with the target namespace of each, parents first. */
+  #mapNamespaces(namespaces: readonly string[]): Array<{ from: string; to: string }> {
+    const { policy } = this.#job;
+    const anchorDepth = namespaceDepth(policy.sourceNamespace);
+    const deepest = Math.max(0, ...namespaces.map((namespace) => namespaceDepth(namespace))) - anchorDepth;
+    if (namespaceDepth(policy.targetNamespace) + deepest > maxNamespaceDepth) {
+      throw new ConfigError('config.namespace-depth', `namespaces below '${policy.sourceNamespace}' are ${deepest} levels deep: below '${policy.targetNamespace}' that is more than ${maxNamespaceDepth}`, {
+        hint: 'set max-depth, or choose a target namespace nearer to the root',
+      });
+    }
+    return namespaces
+      .toSorted((a, b) => a.length - b.length || (a < b ? -1 : 1))
+      .map((from) => ({ from, to: joinNamespace(policy.targetNamespace, relativeNamespace(from, policy.sourceNamespace)) }));
+  }
+
+  /** Works through the namespaces in order; their listings are asked for ahead. Returns the target namespaces that exist at the source. */
+  async #syncNamespaces(mapping: Array<{ from: string; to: string }>): Promise<Set<string>> {
+    const listings = mapping.map((): Promise<SourceNamespace> | null => null);
+    const synced = new Set<string>();
+    const running: Array<Promise<void>> = [];
+    let started = 0;
+    for (const [position, { from, to }] of mapping.entries()) {
+      for (; started < Math.min(mapping.length, position + listedAhead); started += 1) {
+        const name = mapping[started]!.from;
+        const listing = this.#parts.retry.run(`namespace '${name}'`, () => this.#job.source.list(name));
+        listing.catch(() => {});
+        listings[started] = listing;
+      }
+      if (this.#parts.signal.aborted) break;
+      synced.add(to);
+      const listing = listings[position]!;
+      listings[position] = null;
+      const one = this.#syncNamespace(from, to, listing);
+      // Creating the namespace and planning happen in order; the transfer of groups goes on while the next namespace begins.
+      running.push((await one).transfer);
+    }
+    await Promise.all(running);
+    return synced;
+  }
+
+  async #syncNamespace(from: string, to: string, listing: Promise<SourceNamespace>): Promise<{ transfer: Promise<void> }> {
+    const { log, source, target, policy, journal } = this.#job;
+    const label = (namespace: string): string => (namespace === '' ? 'root namespace' : `namespace '${namespace}'`);
+    try {
+      log.info('----');
+      log.info(`Syncing datastore '${source.label.slice(source.label.indexOf('/') + 1)}', ${label(from)} into datastore '${target.label}', ${label(to)}`);
+      await this.#ensureNamespace(to);
+      const listed = await listing;
+      const groups = await target.groups(to, { lookForCorrupt: policy.resyncCorrupt });
+      const plan = planNamespace(listed, groups, policy, (snapshot) => journal.isUnchanged(to, snapshot, snapshot.fingerprint));
+      log.info(`Found ${plan.groups.length} groups to sync (out of ${plan.totalGroups} total)`);
+      for (const group of plan.groups) for (const step of group.steps) this.#totalBytes += step.snapshot.size ?? 0;
+      return { transfer: this.#syncGroups(from, to, listed, groups.length, plan) };
+    } catch (e) {
+      this.#failed(`sync of ${label(to)} failed`, e);
+      return { transfer: Promise.resolve() };
+    }
+  }
+
+  async #ensureNamespace(namespace: string): Promise<void> {
+    const { target, permissions, log } = this.#job;
+    if (!(await target.namespaceExists(namespace))) {
+      refuse(permissions.createNamespace(namespace));
+      await target.createNamespace(namespace);
+      log.info(`Created namespace ${namespace}`);
+    }
+    refuse(permissions.write(namespace));
+  }
+
+  async #syncGroups(from: string, to: string, listed: SourceNamespace, targetGroups: number, plan: NamespacePlan): Promise<void> {
+    const { log, policy } = this.#job;
+    const snapshots = Map.groupBy(listed.snapshots, groupText);
+    const before = this.#report.snapshots;
+    const running: Array<Promise<void>> = [];
+    for (const groupPlan of plan.groups) {
+      await this.#groupSlots.acquire();
+      if (this.#parts.signal.aborted) {
+        this.#groupSlots.release();
+        break;
+      }
+      const task = { plan: groupPlan, sourceSnapshots: snapshots.get(groupText(groupPlan.group)) ?? [], sourceNamespace: from, targetNamespace: to, log };
+      running.push(
+        transferGroup(this.#parts, task)
+          .then(() => {
+            this.#report.groups += 1;
+          })
+          .catch((e: unknown) => this.#failed(`sync of group ${groupText(groupPlan.group)} failed`, e))
+          .finally(() => this.#groupSlots.release()),
+      );
+    }
+    await Promise.all(running);
+    if (this.#parts.signal.aborted) return;
+    if (policy.removeVanished) {
+      try {
+        await removeVanishedGroups({ target: this.#job.target, journal: this.#job.journal, report: this.#report, log, namespace: to, plan, targetGroups });
+      } catch (e) {
+        this.#failed(`removing vanished groups of namespace '${to}' failed`, e);
+      }
+    }
+    log.info(`Finished syncing ${from === '' ? 'root namespace' : `namespace ${from}`}, current progress: ${this.#report.groups} groups, ${this.#report.snapshots - before} snapshots`);
+  }
+
+  /** The run goes on past this, unless nothing else can succeed either. */
+  #failed(what: string, e: unknown): void {
+    if (this.#fatalError !== undefined) return;
+    if (isFatalForJob(e)) {
+      if (!(e instanceof AbortedError)) this.#job.log.error(`${what} - ${errorChain(e)}`);
+      this.#fatalError = toError(e);
+      this.#fatal.abort(e);
+      return;
+    }
+    const text = `${what} - ${errorChain(e)}`;
+    this.#job.log.error(text);
+    this.#report.errors.push(text);
+  }
+
+  #onSettled(plainBytes: number): void {
+    this.#settledBytes += plainBytes;
+    const now = this.#clock.now();
+    this.#progress.update(Math.min(this.#settledBytes, this.#totalBytes), this.#totalBytes);
+    if (now - this.#lastProgressMs < progressEveryMs) return;
+    this.#lastProgressMs = now;
+    this.#job.log.info(`progress: ${this.#progress.text()}`);
+  }
+
+  #onSnapshotDone(plan: GroupPlan, done: number, total: number): void {
+    this.#job.log.info(`[${groupText(plan.group)}]: percentage done: ${((done / total) * 100).toFixed(2)}% (${done}/${total} snapshots)`);
+  }
+
+  /** Makes what has arrived durable and tells the journal so. */
+  async #flush(): Promise<void> {
+    const epoch = this.#job.journal.beginFlush();
+    await this.#job.target.flush();
+    this.#job.journal.flushed(epoch);
+  }
+}
+
+function refuse(reason: string | null): void {
+  if (reason !== null) throw new FarshoreError('sync.permission', reason);
+}
+
+/** `a/b/c` below the anchor `a` is `b/c`. */
+function relativeNamespace(namespace: string, anchor: string): string {
+  if (anchor === '') return namespace;
+  return namespace === anchor ? '' : namespace.slice(anchor.length + 1);
+}

@@ -1,0 +1,72 @@
+import { FarshoreError } from '../base/errors.ts';
+import type { ProgressLog } from '../base/log.ts';
+import { groupText, maxNamespaceDepth, namespaceDepth } from '../format/backup-path.ts';
+import type { NamespacePlan } from './plan.ts';
+import type { ReplicationPolicy } from './policy.ts';
+import type { ReplicationTarget } from './ports.ts';
+import type { PossessionJournal } from './possession-journal.ts';
+import type { ReplicationReport } from './report.ts';
+import type { TargetPermissions } from './run.ts';
+
+/**
+ * Removes groups that the source no longer lists (spec sync 4.7). A source that suddenly lists no group at all where the target has some
+ * looks exactly like a lost permission or an empty mount, so nothing is removed then and the job says so.
+ */
+export async function removeVanishedGroups(parts: {
+  target: ReplicationTarget;
+  journal: PossessionJournal;
+  report: ReplicationReport;
+  log: ProgressLog;
+  namespace: string;
+  plan: NamespacePlan;
+  targetGroups: number;
+}): Promise<void> {
+  const { target, journal, report, log, namespace, plan } = parts;
+  if (plan.vanishedGroups.length === 0) return;
+  if (plan.totalGroups === 0) {
+    throw new FarshoreError('sync.empty-source', `the source shows no groups at all, the target has ${parts.targetGroups}: nothing is removed`, {
+      hint: 'if the source is really empty, remove the groups by hand; otherwise check the permissions of the remote user with `farshore remote test`',
+    });
+  }
+  for (const group of plan.vanishedGroups) {
+    log.info(`delete vanished group '${groupText(group)}'`);
+    const removed = await target.removeGroup(namespace, group);
+    for (const snapshot of group.snapshots) if (!snapshot.protected) journal.forgetArrival(namespace, snapshot);
+    report.removedSnapshots += removed.removedSnapshots;
+    if (removed.protectedSnapshots > 0) log.info(`kept ${removed.protectedSnapshots} protected snapshots of group '${groupText(group)}'`);
+    else report.removedGroups += 1;
+  }
+}
+
+/** Removes namespaces below the anchor that the source no longer has, deepest first, each only when nothing protected remains. */
+export async function removeVanishedNamespaces(parts: {
+  target: ReplicationTarget;
+  policy: ReplicationPolicy;
+  permissions: TargetPermissions;
+  report: ReplicationReport;
+  log: ProgressLog;
+  synced: ReadonlySet<string>;
+}): Promise<void> {
+  const { target, policy, permissions, report, log, synced } = parts;
+  const depth = Math.min(policy.maxDepth ?? maxNamespaceDepth - namespaceDepth(policy.sourceNamespace), maxNamespaceDepth - namespaceDepth(policy.targetNamespace));
+  const present = await target.namespaces(policy.targetNamespace, depth);
+  const vanished = present.filter((namespace) => namespace !== policy.targetNamespace && namespace !== '' && !synced.has(namespace)).toSorted((a, b) => b.length - a.length);
+  for (const namespace of vanished) {
+    const refused = permissions.removeNamespace(namespace);
+    if (refused !== null) {
+      log.error(`removing vanished namespace '${namespace}' failed - ${refused}`);
+      report.errors.push(refused);
+      continue;
+    }
+    for (const group of await target.groups(namespace, { lookForCorrupt: false })) {
+      const removed = await target.removeGroup(namespace, group);
+      report.removedSnapshots += removed.removedSnapshots;
+    }
+    if (await target.removeEmptyNamespace(namespace)) {
+      log.info(`removed namespace ${namespace}`);
+      report.removedNamespaces += 1;
+    } else {
+      log.info(`failed to remove namespace ${namespace} - it was not empty`);
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { zstdDecompressSync } from 'node:zlib';
+
+const fixtures = join(dirname(dirname(fileURLToPath(import.meta.url))), 'fixtures');
+
+/** Path of a file below test/fixtures. */
+export function fixturePath(name: string): string {
+  return join(fixtures, name);
+}
+
+/** Bytes of a file below test/fixtures. */
+export function readFixture(name: string): Buffer {
+  return readFileSync(fixturePath(name));
+}
+
+/** Passphrase of the golden key files and of the golden master key. */
+export const goldenPassphrase = 'key-password-1';
+
+export interface TarFile {
+  name: string;
+  mode: number;
+  /** Seconds since the epoch. */
+  mtime: number;
+  content: Buffer;
+}
+
+function text(field: Buffer): string {
+  const end = field.indexOf(0);
+  return field.toString('utf8', 0, end === -1 ? field.length : end);
+}
+
+/** Regular files of a tar archive with short names, which is all that the fixtures use; anything else throws. */
+export function* tarFiles(archive: Buffer): Generator<TarFile, void, undefined> {
+  for (let at = 0; at < archive.length; ) {
+    const header = archive.subarray(at, at + 512);
+    if (header.every((byte) => byte === 0)) return;
+    if (header[156] !== 0x30 || !header.toString('latin1', 257).startsWith('ustar')) throw new Error(`tar member at ${at} is not a regular file`);
+    const octal = (from: number, to: number): number => Number.parseInt(text(header.subarray(from, to)).trim(), 8);
+    const size = octal(124, 136);
+    at += 512;
+    yield { name: text(header.subarray(0, 100)).replace(/^\.\//, ''), mode: octal(100, 108), mtime: octal(136, 148), content: archive.subarray(at, at + size) };
+    at += Math.ceil(size / 512) * 512;
+  }
+}
+
+let files: TarFile[] | undefined;
+
+/** All files of the golden datastore, by path relative to it, e.g. `host/plain/owner`; unpacked once per process. */
+export function goldenFiles(): readonly TarFile[] {
+  files ??= [...tarFiles(zstdDecompressSync(readFixture('datastore/main.tar.zst')))];
+  return files;
+}
+
+/** Content of one file of the golden datastore. */
+export function goldenFile(name: string): Buffer {
+  const found = goldenFiles().find((file) => file.name === name);
+  if (found === undefined) throw new Error(`the golden datastore has no file ${name}`);
+  return found.content;
+}
+
+function makeChunkFolders(into: string): void {
+  for (let i = 0; i < 65_536; i += 1) mkdirSync(join(into, '.chunks', i.toString(16).padStart(4, '0')), { mode: 0o750 });
+}
+
+/**
+ * Writes the golden datastore into the existing folder `into`, times and modes as recorded. Only the chunk folders that hold
+ * a chunk are made, unless `chunkFolders` is `all`: a real datastore has all 65,536 (spec formats 3.1), which takes seconds to make.
+ */
+export async function unpackGoldenDatastore(into: string, options: { chunkFolders?: 'all' | 'used' } = {}): Promise<void> {
+  await mkdir(join(into, '.chunks'), { mode: 0o750 });
+  if (options.chunkFolders === 'all') makeChunkFolders(into);
+  for (const file of goldenFiles()) {
+    const path = join(into, file.name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, file.content);
+    await chmod(path, file.mode);
+    await utimes(path, file.mtime, file.mtime);
+  }
+}
+
+let shared: Promise<string> | undefined;
+
+/**
+ * Folder of the golden datastore, unpacked once per test process and removed at its end. For reading only: a test that changes it
+ * unpacks its own with `unpackGoldenDatastore`.
+ */
+export function goldenDatastore(): Promise<string> {
+  shared ??= (async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'farshore-golden-'));
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+    await unpackGoldenDatastore(folder);
+    return folder;
+  })();
+  return shared;
+}
+
+/** A temp folder that is removed when the scope ends: `await using folder = await temporaryFolder();`. */
+export async function temporaryFolder(): Promise<{ path: string } & AsyncDisposable> {
+  const path = await mkdtemp(join(tmpdir(), 'farshore-test-'));
+  return {
+    path,
+    [Symbol.asyncDispose]: () => {
+      rmSync(path, { recursive: true, force: true });
+      return Promise.resolve();
+    },
+  };
+}

@@ -4,7 +4,7 @@ import { FormatError } from '../base/errors.ts';
 import { formatFingerprint, parseFingerprint, shortFingerprint, type CryptConfig } from '../crypto/crypt-config.ts';
 import { isArchiveName, isBackupId, isBackupType, type BackupType } from './backup-path.ts';
 import { blobKind, decodeBlob, encodeBlob, isEncryptedKind } from './data-blob.ts';
-import { canonicalJson, isJsonObject, parseJson, prettySortedJson, type JsonValue } from './json-text.ts';
+import { canonicalJson, isJsonObject, parseJson, prettySortedJson, type JsonValue } from '../base/json-text.ts';
 
 export type CryptMode = 'none' | 'encrypt' | 'sign-only';
 

@@ -1,4 +1,4 @@
-import { FormatError } from '../base/errors.ts';
+import { FormatError } from './errors.ts';
 
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
 

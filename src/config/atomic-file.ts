@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto';
+import { link, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { ConfigError, errorCode } from '../base/errors.ts';
+import { failpoint } from '../base/failpoint.ts';
+
+export interface FileRights {
+  mode: number;
+  /** Set when given; otherwise the file belongs to the running user. */
+  owner: { uid: number; gid: number } | null;
+}
+
+/** Writes a new file, mode and owner set before the first byte, and brings it to the disk. */
+async function writeNew(path: string, bytes: Uint8Array, rights: FileRights): Promise<void> {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    if (rights.owner !== null) await file.chown(rights.owner.uid, rights.owner.gid);
+    // Not left to open(): the umask would take bits away.
+    await file.chmod(rights.mode);
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/**
+ * Replaces `path` so that a reader, also one after a crash, finds the old or the new content whole.
+ * ConfigError `config.write`, in the reference's words, when it cannot be written.
+ */
+export async function replaceFile(path: string, bytes: Uint8Array, rights: FileRights): Promise<void> {
+  const temporary = `${path}.tmp_${randomBytes(6).toString('hex')}`;
+  try {
+    await writeNew(temporary, bytes, rights);
+    failpoint('config.before-rename');
+    await rename(temporary, path);
+    failpoint('config.after-rename');
+    await syncFolder(dirname(path));
+  } catch (e) {
+    await rm(temporary, { force: true });
+    throw new ConfigError('config.write', `writing "${path}" failed`, { cause: e });
+  }
+}
+
+/**
+ * Makes a file that must not exist yet, whole or not at all; false when it exists already. For keys that two processes
+ * may want to make at the same time: both then use the one that won.
+ */
+export async function createFileOnce(path: string, bytes: Uint8Array, rights: FileRights): Promise<boolean> {
+  const temporary = `${path}.tmp_${randomBytes(6).toString('hex')}`;
+  try {
+    await writeNew(temporary, bytes, rights);
+    await link(temporary, path);
+    await syncFolder(dirname(path));
+    return true;
+  } catch (e) {
+    if (errorCode(e) === 'EEXIST') return false;
+    throw new ConfigError('config.write', `writing "${path}" failed`, { cause: e });
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}

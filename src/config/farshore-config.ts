@@ -1,0 +1,43 @@
+import { Type, type Static } from 'typebox';
+import { ConfigError } from '../base/errors.ts';
+import { ConfigFile, type Codec } from './config-file.ts';
+import { secretPlace } from './files.ts';
+import type { InstallationPaths } from './home.ts';
+import { recordProblem } from './schema-check.ts';
+import { flag } from './schemas.ts';
+
+/**
+ * farshore.json beside the reference's files: settings that the reference does not have. It refuses unknown keys in node.cfg
+ * but ignores files that it does not know. Unknown keys here are kept.
+ */
+
+export const farshoreSettingsSchema = Type.Object({
+  'plain-remote-secrets': Type.Optional(
+    flag("Store the passwords of remotes as the reference does (base64, readable), because remote.cfg is shared with a reference server.", { default: false }),
+  ),
+});
+export type FarshoreSettings = Static<typeof farshoreSettingsSchema>;
+
+const settingsCodec: Codec<FarshoreSettings> = {
+  parse(text, fileName) {
+    if (text.trim() === '') return {};
+    let json: unknown;
+    try {
+      json = JSON.parse(text);
+    } catch (e) {
+      throw new ConfigError('config.syntax', `parsing "${fileName}" failed: not valid JSON`, { cause: e });
+    }
+    if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new ConfigError('config.syntax', `parsing "${fileName}" failed: not an object`);
+    const problem = recordProblem(farshoreSettingsSchema, json as Record<string, unknown>);
+    if (problem !== null) throw new ConfigError('config.syntax', `parsing "${fileName}" failed: '${problem.name}': ${problem.problem}`);
+    return json;
+  },
+  serialize: (settings) => `${JSON.stringify(settings, null, 2)}\n`,
+  clone: (settings) => structuredClone(settings),
+};
+
+export type SettingsFile = ConfigFile<FarshoreSettings>;
+
+export function settingsFile(paths: InstallationPaths): SettingsFile {
+  return new ConfigFile(secretPlace(paths, 'farshore.json'), settingsCodec);
+}

@@ -1,0 +1,97 @@
+import { request as httpRequest } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import { AbortedError, FarshoreError, HttpError } from '../base/errors.ts';
+import { classifyNetworkError, networkError } from './network-error.ts';
+import { encodeQuery } from './query.ts';
+import type { QueryParameters } from './query.ts';
+import type { RemoteEndpoint } from './remote-endpoint.ts';
+import type { AuthHeaders } from './remote-login.ts';
+import { connectTls } from './tls-connection.ts';
+import type { ConnectOptions, TlsConnection } from './tls-connection.ts';
+import { defaultRequestTimeoutMs, userAgent } from './rest-client.ts';
+
+export interface UpgradeRequest {
+  /** `backup` or `reader`. */
+  path: string;
+  /** Value of the `Upgrade` header, e.g. `proxmox-backup-reader-protocol-v1`. */
+  protocol: string;
+  parameters: QueryParameters;
+  authHeaders: AuthHeaders;
+  /** For the answer; default 2 min (spec sync 1.3). */
+  timeoutMs?: number | undefined;
+}
+
+const maxErrorTextBytes = 64 * 1024;
+
+/**
+ * New connection, `GET` with `Upgrade` and the 101 answer (spec backup-protocol 2). Bytes that follow the answer's
+ * blank line are put back into the socket. Throws HttpError for another status, NetworkError, AbortedError.
+ */
+export async function openUpgraded(endpoint: RemoteEndpoint, upgrade: UpgradeRequest, options: ConnectOptions): Promise<TlsConnection> {
+  const connection = await connectTls(endpoint, options);
+  try {
+    await upgradeSocket(endpoint, connection.socket, upgrade, options.signal);
+    return connection;
+  } catch (e) {
+    connection.socket.destroy();
+    throw e;
+  }
+}
+
+async function upgradeSocket(endpoint: RemoteEndpoint, socket: TLSSocket, upgrade: UpgradeRequest, signal: AbortSignal | undefined): Promise<void> {
+  const at = endpoint.authority;
+  const timeoutMs = upgrade.timeoutMs ?? defaultRequestTimeoutMs;
+  const request = httpRequest({
+    createConnection: () => socket,
+    method: 'GET',
+    path: `/api2/json/${upgrade.path}?${encodeQuery(upgrade.parameters)}`,
+    headers: { host: at, 'user-agent': userAgent, ...upgrade.authHeaders, connection: 'upgrade', upgrade: upgrade.protocol },
+  });
+  let reason: FarshoreError | undefined;
+  const stop = (e: FarshoreError): void => {
+    reason ??= e;
+    request.destroy(e);
+  };
+  const onAbort = (): void => stop(new AbortedError(undefined, { cause: signal?.reason }));
+  signal?.addEventListener('abort', onAbort, { once: true });
+  if (signal?.aborted === true) onAbort();
+  const timer = setTimeout(() => stop(networkError('net.timeout', `${at} does not answer within ${timeoutMs / 1000} s`)), timeoutMs);
+  try {
+    const refused = await new Promise<IncomingMessage | undefined>((resolve, reject) => {
+      request.on('upgrade', (response, _socket, head) => {
+        if (response.headers.upgrade !== upgrade.protocol) {
+          reject(networkError('net.protocol', `${at} switched to another protocol: ${response.headers.upgrade ?? 'none named'}`));
+          return;
+        }
+        if (head.length > 0) socket.unshift(head);
+        resolve(undefined);
+      });
+      request.on('response', resolve);
+      request.on('error', reject);
+      request.end();
+    });
+    if (refused === undefined) return;
+    const text = await readErrorText(refused);
+    const status = refused.statusCode ?? 0;
+    if (status >= 200 && status < 300) throw networkError('net.protocol', `${at} did not switch protocols (status ${status})`);
+    throw new HttpError(status, text === '' ? `HTTP status ${status}` : text);
+  } catch (e) {
+    if (reason !== undefined) throw reason;
+    throw e instanceof FarshoreError ? e : classifyNetworkError(e, endpoint, 'request');
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+async function readErrorText(response: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  let total = 0;
+  for await (const part of response as AsyncIterable<Buffer>) {
+    parts.push(part);
+    total += part.length;
+    if (total >= maxErrorTextBytes) break;
+  }
+  return Buffer.concat(parts).subarray(0, maxErrorTextBytes).toString('utf8').trim();
+}

@@ -1,0 +1,67 @@
+// Gives a program of this package the Node that it needs: the running one, or the package's own.
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { constants } from 'node:os';
+import { dirname, join } from 'node:path';
+
+const neededMajor = 26;
+
+/** Path of the package's own Node; ends the process when it is not installed. */
+function ownNode() {
+  try {
+    const manifest = createRequire(import.meta.url).resolve(`node-${process.platform}-${process.arch}/package.json`);
+    const node = join(dirname(manifest), 'bin', 'node');
+    if (existsSync(node)) return node;
+  } catch {
+    // Not installed: the message below says what to do.
+  }
+  console.error(`Error: Node ${neededMajor} or newer is needed, this is ${process.version}, and the package's own Node is not installed for ${process.platform}-${process.arch}.`);
+  console.error('Hint: npm install --include=optional, or put a newer node first in PATH');
+  return process.exit(1);
+}
+
+/** Starts `node` as a child and ends like it: same exit code, same signal. */
+function runChild(node, args) {
+  const child = spawn(node, args, { stdio: 'inherit' });
+  // What the terminal sends reaches parent and child; passing it on would make it two.
+  const atTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
+  const sentByTerminal = new Set(['SIGINT', 'SIGQUIT', 'SIGWINCH']);
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGQUIT', 'SIGWINCH'];
+  for (const signal of signals) {
+    process.on(signal, () => {
+      if (!(atTerminal && sentByTerminal.has(signal))) child.kill(signal);
+    });
+  }
+  child.on('error', (e) => {
+    console.error(`Error: cannot run ${node}: ${e.message}`);
+    process.exit(1);
+  });
+  child.on('exit', (code, signal) => {
+    if (signal === null) process.exit(code);
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+    // Reached with a signal whose default is not to end the process.
+    setTimeout(() => process.exit(128 + constants.signals[signal]), 100);
+  });
+}
+
+/**
+ * Calls `run` when this Node is new enough, otherwise starts the same program again on the package's own Node. The
+ * experimental parts of Node that are used here are pinned by the version above, so their warnings say nothing new.
+ */
+export async function launch(run) {
+  if (Number(process.versions.node.split('.')[0]) >= neededMajor) {
+    process.removeAllListeners('warning');
+    process.on('warning', (warning) => {
+      if (warning.name !== 'ExperimentalWarning') console.error(`(node:${process.pid}) ${warning.name}: ${warning.message}`);
+    });
+    await run();
+    return;
+  }
+  const node = ownNode();
+  const args = ['--disable-warning=ExperimentalWarning', ...process.argv.slice(1)];
+  // Replacing the process keeps its id and needs no passing on of signals; Node before 22.15 cannot do it.
+  if (typeof process.execve === 'function') process.execve(node, [node, ...args]);
+  runChild(node, args);
+}

@@ -1,0 +1,46 @@
+import { errorChain } from '../base/errors.ts';
+import { registerFormat, scalarProblem } from '../config/schema-check.ts';
+import { registerParameterFormat } from '../protocol/parameters.ts';
+import { parseGroupFilter } from '../replication/group-filter.ts';
+import { parseCalendarEvent } from '../schedule/calendar-event.ts';
+
+/** Grammars behind the `format` keyword of config/schemas.ts that are at home in different layers, tied together here. */
+
+type FormatCheck = (text: string) => string | null;
+
+/** Complaint of a parser that throws. */
+function faultOf(parse: (text: string) => unknown): FormatCheck {
+  return (text) => {
+    try {
+      parse(text);
+      return null;
+    } catch (e) {
+      return errorChain(e);
+    }
+  };
+}
+
+/** Number with optional unit: k, m, g, t, p, with `i` for powers of 1024, and `B` (spec rest-api 2). */
+const byteSizePattern = /^[0-9]+(?:\.[0-9]+)?\s*(?:[kmgtp]i?)?b?$/i;
+
+/** Formats that configuration files do not check by themselves. */
+const laterFormats: Readonly<Record<string, FormatCheck>> = {
+  'calendar-event': faultOf(parseCalendarEvent),
+  'group-filter': faultOf(parseGroupFilter),
+  'human-byte': (text) => (byteSizePattern.test(text) ? null : `byte-size parse error for '${text}': invalid float literal`),
+};
+
+const fileFormats = ['namespace', 'user-id', 'auth-id', 'host'];
+
+let registered = false;
+
+/** Registers all formats for configuration files and for parameters. Whoever checks parameters calls it first; again is harmless. */
+export function registerValueFormats(): void {
+  if (registered) return;
+  registered = true;
+  for (const name of fileFormats) registerParameterFormat(name, (text) => scalarProblem({ type: 'string', format: name }, text));
+  for (const [name, check] of Object.entries(laterFormats)) {
+    registerFormat(name, check);
+    registerParameterFormat(name, check);
+  }
+}

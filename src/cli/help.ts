@@ -1,0 +1,40 @@
+import { Type } from 'typebox';
+import { flag } from '../config/schemas.ts';
+import { childNamed } from './command.ts';
+import type { Command, CommandNode } from './command.ts';
+import { fullUsage, groupUsage, shortUsage } from './usage.ts';
+
+/** Text of `help` for `words`, or null and the words that name nothing (spec manager-cli 1.5). */
+export function helpText(root: CommandNode, words: readonly string[], verbose: boolean | undefined): { text: string } | { unknown: string } {
+  let node = root;
+  for (const [index, word] of words.entries()) {
+    const next = childNamed(node, word);
+    if (next === null) return { unknown: words.slice(0, index + 1).join(' ') };
+    node = next;
+  }
+  if (node.command !== null) {
+    const usage = verbose === false ? shortUsage : fullUsage;
+    return { text: `Usage: ${usage(node.command, node.words)}\n` };
+  }
+  return { text: `Usage:\n\n${groupUsage(node, node.words, verbose === true ? fullUsage : shortUsage)}\n` };
+}
+
+/** The `help` command over the tree that `root` gives, itself in it. */
+export function helpCommand(root: () => CommandNode): Command {
+  return {
+    words: ['help'],
+    description: 'Get help about specified command (or sub-command).',
+    parameters: Type.Object({
+      command: Type.Optional(
+        Type.Array(Type.String(), { description: 'Command. This may be a list in order to specify nested sub-commands.' }),
+      ),
+      verbose: Type.Optional(flag('Verbose help.')),
+    }),
+    positional: ['command'],
+    run: async (context, given) => {
+      const help = helpText(root(), (given['command'] as string[] | undefined) ?? [], given['verbose'] as boolean | undefined);
+      if ('text' in help) context.stdout.write(help.text);
+      else context.stderr.write(`no such command '${help.unknown}'\n`);
+    },
+  };
+}

@@ -1,0 +1,125 @@
+import { FarshoreError } from '../base/errors.ts';
+import type { ApiConnection } from './api-connection.ts';
+import type { CommandContext, Parameters } from './command.ts';
+import { jsonText, outputFormat } from './output.ts';
+import { TaskProgress } from './task-progress.ts';
+
+const logPath = '/nodes/localhost/tasks/{upid}/log';
+const statusPath = '/nodes/localhost/tasks/{upid}/status';
+const taskPath = '/nodes/localhost/tasks/{upid}';
+const linesPerPoll = 500;
+const pollMilliseconds = 1000;
+
+/** `2026-11-24T01:58:37+00:00: ` */
+const timeStampLength = 27;
+
+/** A followed task ended badly. The message is what the reference prints (spec manager-cli 3.2). */
+export class TaskFailed extends FarshoreError {
+  constructor(message: string) {
+    super('task.failed', message);
+  }
+}
+
+/** A line of a task log without its time stamp. */
+export function withoutTimeStamp(line: string): string {
+  if (line.length <= timeStampLength || line.slice(timeStampLength - 2, timeStampLength) !== ': ') return line;
+  return line.slice(timeStampLength);
+}
+
+interface LogPage {
+  lines: string[];
+  active: boolean;
+}
+
+async function readLog(api: ApiConnection, upid: string, start: number): Promise<LogPage> {
+  const reply = await api.call('GET', logPath, { upid, start, limit: linesPerPoll, 'test-status': true });
+  const entries = Array.isArray(reply.data) ? (reply.data as Array<{ n?: unknown; t?: unknown }>) : [];
+  // A log that has no line yet is answered with one entry of number 0 by some servers: it is not a line.
+  const lines = entries.filter((entry) => entry.n !== 0).map((entry) => (typeof entry.t === 'string' ? entry.t : ''));
+  return { lines, active: reply['active'] === true || reply['active'] === 1 };
+}
+
+/** Throws TaskFailed when `upid` did not end well; returns otherwise. */
+async function checkResult(api: ApiConnection, upid: string): Promise<void> {
+  const { data } = await api.call('GET', statusPath, { upid });
+  const exitStatus = (data as { exitstatus?: unknown } | null)?.exitstatus;
+  if (typeof exitStatus !== 'string') throw new TaskFailed('task stopped with unknown status');
+  if (exitStatus === 'OK' || exitStatus.startsWith('WARNINGS:')) return;
+  throw new TaskFailed(`task failed (status ${exitStatus})`);
+}
+
+export interface FollowOptions {
+  /** What Ctrl-C does: asks the server to abort the task, or only ends the watching (`task log`). */
+  onInterrupt: 'abort' | 'leave';
+  /** False: print what is there and judge, do not wait for a running task. */
+  wait?: boolean;
+}
+
+/**
+ * Prints the log of `upid` to stdout until the task has ended. Returns normally for `OK` and warnings, and also when the
+ * user left; TaskFailed otherwise (spec manager-cli 3.2, 14).
+ */
+export async function followTask(context: CommandContext, upid: string, options: FollowOptions): Promise<void> {
+  const { api, stdout, stderr } = context;
+  const progress = new TaskProgress(context.drawsProgress ? stderr : null, context.output.width);
+  let interrupts = 0;
+  let wakeUp = new AbortController();
+  const stopListening = context.interrupts.listen(() => {
+    interrupts += 1;
+    wakeUp.abort();
+    if (options.onInterrupt === 'leave') return;
+    progress.clear();
+    stderr.write(interrupts === 1 ? 'got shutdown request (SIGINT)\n' : 'forced exit (task still running)\n');
+  });
+  try {
+    for (let start = 0; ; ) {
+      if (interrupts > 0 && options.onInterrupt === 'leave') return;
+      if (interrupts > 1) return;
+      if (interrupts === 1) await api.call('DELETE', taskPath, { upid });
+      const page = await readLog(api, upid, start);
+      progress.clear();
+      for (const line of page.lines) {
+        const text = withoutTimeStamp(line);
+        stdout.write(`${text}\n`);
+        progress.see(text);
+      }
+      start += page.lines.length;
+      if (page.lines.length >= linesPerPoll) continue;
+      if (!page.active) break;
+      if (options.wait === false) return;
+      progress.draw();
+      wakeUp = new AbortController();
+      await context.pause(pollMilliseconds, wakeUp.signal);
+    }
+  } finally {
+    progress.clear();
+    stopListening();
+  }
+  await checkResult(api, upid);
+}
+
+/** What a command does with the UPID that its call returned: follows the task, or prints the UPID as JSON at once. */
+export async function presentTask(context: CommandContext, upid: unknown, parameters: Parameters): Promise<number> {
+  const format = outputFormat(parameters['output-format'], context.output);
+  if (format !== 'text') context.stdout.write(jsonText(upid, format));
+  else if (typeof upid === 'string') await followTask(context, upid, { onInterrupt: 'abort' });
+  return 0;
+}
+
+/**
+ * Waits for a task whose log is not shown: only the last line of a failed one goes to stderr, and the exit code stays 0
+ * (spec manager-cli 3.4).
+ */
+export async function awaitQuietTask(context: CommandContext, upid: unknown): Promise<void> {
+  if (typeof upid !== 'string') return;
+  for (let delay = 20; ; delay = Math.min(delay * 2, pollMilliseconds)) {
+    const { data } = await context.api.call('GET', statusPath, { upid });
+    const { status, exitstatus } = (data ?? {}) as { status?: unknown; exitstatus?: unknown };
+    if (status !== 'running') {
+      const text = typeof exitstatus === 'string' ? exitstatus : 'unknown';
+      if (text !== 'OK' && !text.startsWith('WARNINGS:')) context.stderr.write(`TASK ERROR: ${text}\n`);
+      return;
+    }
+    await context.pause(delay);
+  }
+}

@@ -1,4 +1,5 @@
 import type { Digest } from '../base/bytes.ts';
+import type { ProgressLog } from '../base/log.ts';
 
 export interface InsertResult {
   /** The chunk was there already (and is marked as used now). */
@@ -16,6 +17,17 @@ export interface SweepStatistics {
   diskBytes: number;
   removedBad: number;
   stillBad: number;
+}
+
+/**
+ * `minAtime` and `oldestWriter` are seconds since the epoch: last used before `minAtime` is removed, before `oldestWriter` is
+ * pending, everything else is in use. Needs `minAtime <= oldestWriter`.
+ */
+export interface SweepOptions {
+  log?: ProgressLog;
+  signal?: AbortSignal;
+  /** Percent done, and chunks (also set-aside ones) handled until then; only when the percentage has grown. */
+  onProgress?: (percent: number, handledChunks: number) => void;
 }
 
 /**
@@ -52,8 +64,11 @@ export interface ChunkBackend {
   readingOrder(digest: Digest): Promise<bigint | null>;
 
   /**
-   * Removes what was last used before `minAtime` (seconds since the epoch); what was last used before
-   * `oldestWriter` but not before `minAtime` is pending (spec formats 8.3). `onProgress` gets percent done.
+   * Proves that `touch` moves the time that `sweep` compares, by means of the chunk of 4 MiB zeros, which stays in the store (spec retention 5.1).
+   * Takes a second. StoreError `store.access-time` when it does not: then nothing may be swept.
    */
-  sweep(minAtime: number, oldestWriter: number, options: { signal?: AbortSignal; onProgress?: (percent: number) => void }): Promise<SweepStatistics>;
+  checkAccessTimes(options: { log?: ProgressLog; signal?: AbortSignal }): Promise<void>;
+
+  /** Removes what was last used too long ago (spec formats 8.3). Only garbage collection calls it, holding the process lock alone. */
+  sweep(minAtime: number, oldestWriter: number, options?: SweepOptions): Promise<SweepStatistics>;
 }

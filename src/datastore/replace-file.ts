@@ -45,11 +45,11 @@ export function temporaryName(path: string): string {
   return `${path}.tmp_${Array.from(randomBytes(suffixLength), (byte) => suffixCharacters[byte % suffixCharacters.length]!).join('')}`;
 }
 
-/** Writes all of `data`, at the handle's position. */
-export async function writeFully(handle: FileHandle, data: Uint8Array): Promise<void> {
-  for (let at = 0; at < data.byteLength; ) {
-    const { bytesWritten } = await handle.write(data, at, data.byteLength - at);
-    at += bytesWritten;
+/** Writes all of `data`, at `position` or at the handle's own. */
+export async function writeFully(handle: FileHandle, data: Uint8Array, position: number | null = null): Promise<void> {
+  for (let done = 0; done < data.byteLength; ) {
+    const { bytesWritten } = await handle.write(data, done, data.byteLength - done, position === null ? null : position + done);
+    done += bytesWritten;
   }
 }
 

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { Type } from 'typebox';
 import { CannedServer } from '../../test/support/manager-runs.ts';
+import { jsonEndpoint, rawEndpoint } from '../api/endpoint.ts';
+import { Router } from '../api/router.ts';
+import { silentLog } from '../base/log.ts';
 import { HttpError, NetworkError } from '../base/errors.ts';
 import { FoundServer, fillPath, inProcessConnection, isListening, socketConnection } from './api-connection.ts';
 import type { ApiConnection } from './api-connection.ts';
@@ -86,6 +90,12 @@ suite('a connection', () => {
   test('nobody there', async () => {
     assert.equal(await isListening(socketPath), true);
     assert.equal(await isListening(join(folder, 'none.sock')), false);
+    // What a server that was killed leaves behind: a socket that refuses.
+    const killed = createServer();
+    await new Promise<void>((resolve) => killed.listen(join(folder, 'killed.sock'), resolve));
+    await rename(join(folder, 'killed.sock'), join(folder, 'stale.sock'));
+    await new Promise((resolve) => killed.close(resolve));
+    assert.equal(await isListening(join(folder, 'stale.sock')), false);
     const api = new FoundServer({ socketPath: join(folder, 'none.sock'), openLocal: null });
     await assert.rejects(api.call('GET', '/x'), (e: unknown) => e instanceof NetworkError && e.code === 'net.connect' && e.message === 'client error (Connect)' && e.hint !== undefined);
     await api.close();
@@ -98,6 +108,46 @@ suite('a connection', () => {
     await assert.rejects(socketConnection(path).call('GET', '/x'), NetworkError);
     breaking.close();
   });
+});
+
+test('closing breaks off a call that hangs', async () => {
+  const api = inProcessConnection({ handle: () => {}, close: async () => {} });
+  const call = assert.rejects(api.call('GET', '/x'), NetworkError);
+  await api.close();
+  await call;
+});
+
+test('the real router answers in this process as root@pam', async () => {
+  const callers: unknown[] = [];
+  const echo = jsonEndpoint({
+    method: 'PUT',
+    path: '/echo/{name}',
+    description: 'Echo.',
+    parameters: Type.Object({ name: Type.String(), count: Type.Optional(Type.Integer({ minimum: 1 })) }),
+    permission: { kind: 'root' },
+    handler: async (parameters, caller) => {
+      callers.push(caller);
+      return parameters;
+    },
+  });
+  const lines = rawEndpoint({
+    method: 'GET',
+    path: '/log',
+    description: 'Lines.',
+    parameters: Type.Object({ 'test-status': Type.Optional(Type.Boolean()) }),
+    permission: { kind: 'any' },
+    handler: async (parameters, _caller, _request, response) => {
+      response.end(JSON.stringify({ data: [{ n: 1, t: 'a' }], active: parameters['test-status'] }));
+    },
+  });
+  const caller = { authId: 'root@pam', remoteAddress: 'unix' };
+  const router = new Router({ endpoints: [echo, lines], gatekeeper: { authenticate: async () => null, allowed: async (_permission, { authId }) => authId === 'root@pam' }, log: silentLog });
+  const api = inProcessConnection({ handle: (request, response) => void router.handle(request, response, caller), close: async () => {} });
+  assert.deepEqual(await api.call('PUT', '/echo/{name}', { name: 'a/ü', count: 3 }), { data: { name: 'a/ü', count: 3 } });
+  assert.deepEqual(callers, [caller]);
+  await assert.rejects(api.call('PUT', '/echo/{name}', { name: 'a', count: 0 }), { message: "parameter verification failed - 'count': value must have a minimum value of 1 (got 0)" });
+  assert.deepEqual(await api.call('GET', '/log', { 'test-status': true }), { data: [{ n: 1, t: 'a' }], active: true });
+  await api.close();
 });
 
 test('names in braces come from the parameters, the rest stays', () => {

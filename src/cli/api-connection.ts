@@ -1,5 +1,5 @@
 import { createServer, request as httpRequest } from 'node:http';
-import type { IncomingMessage, RequestListener, RequestOptions } from 'node:http';
+import type { ClientRequest, IncomingMessage, RequestListener, RequestOptions } from 'node:http';
 import { createConnection } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { HttpError, NetworkError, errorCode } from '../base/errors.ts';
@@ -18,7 +18,7 @@ export interface ApiConnection {
    * that are undefined are not sent. Throws HttpError with the server's text, or NetworkError `net.connect`.
    */
   call(method: Method, path: string, parameters?: Readonly<Record<string, unknown>>): Promise<ApiReply>;
-  /** Ends the connection; in-process, waits until the tasks that it started have ended. */
+  /** Breaks off calls under way and ends the connection; in-process, waits until the tasks that it started have ended. */
   close(): Promise<void>;
 }
 
@@ -76,6 +76,7 @@ function parseReply(text: string): ApiReply {
 class HttpConnection implements ApiConnection {
   readonly #transport: RequestOptions;
   readonly #end: () => Promise<void>;
+  readonly #pending = new Set<ClientRequest>();
 
   constructor(transport: RequestOptions, end: () => Promise<void>) {
     this.#transport = transport;
@@ -97,6 +98,8 @@ class HttpConnection implements ApiConnection {
           ...(body === null ? {} : { 'content-type': 'application/json', 'content-length': body.byteLength }),
         },
       });
+      this.#pending.add(request);
+      request.on('close', () => this.#pending.delete(request));
       request.on('response', resolve);
       request.on('error', (e) => reject(new NetworkError('net.connect', 'client error (Connect)', { cause: e })));
       request.end(body);
@@ -108,6 +111,7 @@ class HttpConnection implements ApiConnection {
   }
 
   async close(): Promise<void> {
+    for (const request of this.#pending) request.destroy();
     await this.#end();
   }
 }

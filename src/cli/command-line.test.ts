@@ -59,6 +59,7 @@ suite('refused command lines (spec manager-cli 1.2)', () => {
     [['--name', 'abc'], one('name', 'missing argument')],
     [['abc', '--count'], one('count', 'missing parameter value.')],
     [['abc', '--count', '-5'], "parameter verification failed:\n- 'count': missing parameter value.\n- '5': missing parameter value."],
+    [['abc', '--count', '--'], one('count', 'missing parameter value.')],
     [['abc', '--safe'], one('safe', 'missing boolean value.')],
     [['abc', '--safe', '-1'], "parameter verification failed:\n- 'safe': missing boolean value.\n- '1': missing parameter value."],
     [['abc', '--nope', 'x'], one('nope', 'schema does not allow additional properties.')],

@@ -121,6 +121,33 @@ suite('Ctrl-C', () => {
   });
 });
 
+test('Ctrl-C leaves a server that does not answer any more', async () => {
+  let press: () => void = () => {};
+  let polls = 0;
+  const server = new CannedServer({ [`GET ${task}/log`]: () => ({ data: [], active: true }) });
+  const answer = server.handle;
+  const open = async (): ReturnType<typeof server.open> => ({
+    handle: (request, response) => {
+      polls += 1;
+      if (polls === 1) answer(request, response);
+      else setImmediate(() => press());
+    },
+    close: async () => {},
+  });
+  const run = await runWith(server, ['task', 'log', upid], {
+    io: {
+      server: { socketPath: '/nonexistent/farshore.sock', openLocal: open },
+      interrupts: {
+        listen: (listener) => {
+          press = listener;
+          return () => {};
+        },
+      },
+    },
+  });
+  assert.deepEqual([run, polls], [{ stdout: '', stderr: '', exit: 0 }, 2]);
+});
+
 test('task log of a running task with --follow false', async () => {
   const { server } = serverWith({ polls: [['a'], ['b']], exitStatus: 'OK' });
   assert.deepEqual(await runWith(server, ['task', 'log', upid, '--follow', 'false']), { stdout: 'a\n', stderr: '', exit: 0 });

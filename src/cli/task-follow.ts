@@ -33,9 +33,8 @@ interface LogPage {
 
 async function readLog(api: ApiConnection, upid: string, start: number): Promise<LogPage> {
   const reply = await api.call('GET', logPath, { upid, start, limit: linesPerPoll, 'test-status': true });
-  const entries = Array.isArray(reply.data) ? (reply.data as Array<{ n?: unknown; t?: unknown }>) : [];
-  // A log that has no line yet is answered with one entry of number 0 by some servers: it is not a line.
-  const lines = entries.filter((entry) => entry.n !== 0).map((entry) => (typeof entry.t === 'string' ? entry.t : ''));
+  const entries = Array.isArray(reply.data) ? (reply.data as Array<{ t?: unknown }>) : [];
+  const lines = entries.map((entry) => (typeof entry.t === 'string' ? entry.t : ''));
   return { lines, active: reply['active'] === true || reply['active'] === 1 };
 }
 
@@ -60,42 +59,63 @@ export interface FollowOptions {
  * user left; TaskFailed otherwise (spec manager-cli 3.2, 14).
  */
 export async function followTask(context: CommandContext, upid: string, options: FollowOptions): Promise<void> {
-  const { api, stdout, stderr } = context;
+  const { stderr } = context;
   const progress = new TaskProgress(context.drawsProgress ? stderr : null, context.output.width);
-  let interrupts = 0;
-  let wakeUp = new AbortController();
+  const watch: Watch = { interrupts: 0, wakeUp: new AbortController(), progress };
+  const left = Promise.withResolvers<'left'>();
   const stopListening = context.interrupts.listen(() => {
-    interrupts += 1;
-    wakeUp.abort();
-    if (options.onInterrupt === 'leave') return;
-    progress.clear();
-    stderr.write(interrupts === 1 ? 'got shutdown request (SIGINT)\n' : 'forced exit (task still running)\n');
-  });
-  try {
-    for (let start = 0; ; ) {
-      if (interrupts > 0 && options.onInterrupt === 'leave') return;
-      if (interrupts > 1) return;
-      if (interrupts === 1) await api.call('DELETE', taskPath, { upid });
-      const page = await readLog(api, upid, start);
+    watch.interrupts += 1;
+    if (options.onInterrupt === 'leave') {
+      left.resolve('left');
+    } else {
       progress.clear();
-      for (const line of page.lines) {
-        const text = withoutTimeStamp(line);
-        stdout.write(`${text}\n`);
-        progress.see(text);
-      }
-      start += page.lines.length;
-      if (page.lines.length >= linesPerPoll) continue;
-      if (!page.active) break;
-      if (options.wait === false) return;
-      progress.draw();
-      wakeUp = new AbortController();
-      await context.pause(pollMilliseconds, wakeUp.signal);
+      stderr.write(watch.interrupts === 1 ? 'got shutdown request (SIGINT)\n' : 'forced exit (task still running)\n');
+      if (watch.interrupts > 1) left.resolve('left');
     }
+    watch.wakeUp.abort();
+  });
+  const watching = watchLog(context, upid, watch, options);
+  // Whoever leaves does not wait for a server that hangs; what becomes of the last call is then nobody's business.
+  watching.catch(() => {});
+  try {
+    if ((await Promise.race([left.promise, watching])) === 'left') return;
   } finally {
     progress.clear();
     stopListening();
   }
-  await checkResult(api, upid);
+  await checkResult(context.api, upid);
+}
+
+interface Watch {
+  interrupts: number;
+  wakeUp: AbortController;
+  progress: TaskProgress;
+}
+
+/** Prints lines until the task has ended, or the user left. */
+async function watchLog({ api, stdout, pause }: CommandContext, upid: string, watch: Watch, options: FollowOptions): Promise<'ended' | 'left'> {
+  const { progress } = watch;
+  const allowed = options.onInterrupt === 'leave' ? 0 : 1;
+  for (let start = 0; ; ) {
+    // Renewed before the calls, so that a Ctrl-C during one of them cuts the waiting after it short.
+    watch.wakeUp = new AbortController();
+    if (watch.interrupts === 1 && allowed === 1) await api.call('DELETE', taskPath, { upid });
+    const page = await readLog(api, upid, start);
+    if (watch.interrupts > allowed) return 'left';
+    progress.clear();
+    for (const line of page.lines) {
+      const text = withoutTimeStamp(line);
+      stdout.write(`${text}\n`);
+      progress.see(text);
+    }
+    start += page.lines.length;
+    if (page.lines.length >= linesPerPoll) continue;
+    if (!page.active) return 'ended';
+    if (options.wait === false) return 'left';
+    progress.draw();
+    await pause(pollMilliseconds, watch.wakeUp.signal);
+    if (watch.interrupts > allowed) return 'left';
+  }
 }
 
 /** What a command does with the UPID that its call returned: follows the task, or prints the UPID as JSON at once. */

@@ -10,6 +10,11 @@ export interface FileRights {
   owner: { uid: number; gid: number } | null;
 }
 
+/** The reference's form of a temporary name beside `path`. */
+function temporaryName(path: string): string {
+  return `${path}.tmp_${randomBytes(8).toString('base64url').slice(0, 6)}`;
+}
+
 /** Writes a new file, mode and owner set before the first byte, and brings it to the disk. */
 async function writeNew(path: string, bytes: Uint8Array, rights: FileRights): Promise<void> {
   const file = await open(path, 'wx', 0o600);
@@ -38,7 +43,7 @@ async function syncFolder(path: string): Promise<void> {
  * ConfigError `config.write`, in the reference's words, when it cannot be written.
  */
 export async function replaceFile(path: string, bytes: Uint8Array, rights: FileRights): Promise<void> {
-  const temporary = `${path}.tmp_${randomBytes(6).toString('hex')}`;
+  const temporary = temporaryName(path);
   try {
     await writeNew(temporary, bytes, rights);
     failpoint('config.before-rename');
@@ -56,16 +61,26 @@ export async function replaceFile(path: string, bytes: Uint8Array, rights: FileR
  * may want to make at the same time: both then use the one that won.
  */
 export async function createFileOnce(path: string, bytes: Uint8Array, rights: FileRights): Promise<boolean> {
-  const temporary = `${path}.tmp_${randomBytes(6).toString('hex')}`;
+  const temporary = temporaryName(path);
   try {
     await writeNew(temporary, bytes, rights);
-    await link(temporary, path);
+    const isFirst = await linkUnlessThere(temporary, path);
     await syncFolder(dirname(path));
-    return true;
+    return isFirst;
   } catch (e) {
-    if (errorCode(e) === 'EEXIST') return false;
     throw new ConfigError('config.write', `writing "${path}" failed`, { cause: e });
   } finally {
     await rm(temporary, { force: true });
+  }
+}
+
+/** A second name for a file; false when that name is taken. */
+async function linkUnlessThere(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch (e) {
+    if (errorCode(e) === 'EEXIST') return false;
+    throw e;
   }
 }

@@ -1,5 +1,6 @@
 import { errorChain } from '../base/errors.ts';
 import { registerFormat, scalarProblem } from '../config/schema-check.ts';
+import { parseHumanByte } from '../format/human-byte.ts';
 import { registerParameterFormat } from '../protocol/parameters.ts';
 import { parseGroupFilter } from '../replication/group-filter.ts';
 import { parseCalendarEvent } from '../schedule/calendar-event.ts';
@@ -20,14 +21,11 @@ function faultOf(parse: (text: string) => unknown): FormatCheck {
   };
 }
 
-/** Number with optional unit: k, m, g, t, p, with `i` for powers of 1024, and `B` (spec rest-api 2). */
-const byteSizePattern = /^[0-9]+(?:\.[0-9]+)?\s*(?:[kmgtp]i?)?b?$/i;
-
 /** Formats that configuration files do not check by themselves. */
 const laterFormats: Readonly<Record<string, FormatCheck>> = {
   'calendar-event': faultOf(parseCalendarEvent),
   'group-filter': faultOf(parseGroupFilter),
-  'human-byte': (text) => (byteSizePattern.test(text) ? null : `byte-size parse error for '${text}': invalid float literal`),
+  'human-byte': (text) => (faultOf(parseHumanByte)(text) === null ? null : `byte-size parse error for '${text}': invalid float literal`),
 };
 
 const fileFormats = ['namespace', 'user-id', 'auth-id', 'host'];

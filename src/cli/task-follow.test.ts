@@ -121,22 +121,26 @@ suite('Ctrl-C', () => {
   });
 });
 
-test('Ctrl-C leaves a server that does not answer any more', async () => {
+/** Follows a task whose server stops to answer at the second poll, and presses Ctrl-C there. */
+async function hanging(argv: string[], presses: number): Promise<Run> {
   let press: () => void = () => {};
   let polls = 0;
-  const server = new CannedServer({ [`GET ${task}/log`]: () => ({ data: [], active: true }) });
-  const answer = server.handle;
-  const open = async (): ReturnType<typeof server.open> => ({
+  const server = new CannedServer({ 'POST /pull': { data: upid }, [`GET ${task}/log`]: () => ({ data: [], active: true }) });
+  const openLocal = async (): ReturnType<typeof server.open> => ({
     handle: (request, response) => {
-      polls += 1;
-      if (polls === 1) answer(request, response);
-      else setImmediate(() => press());
+      if (request.url!.includes('/log')) polls += 1;
+      if (polls <= 1) server.handle(request, response);
+      else {
+        setImmediate(() => {
+          for (let count = 0; count < presses; count += 1) press();
+        });
+      }
     },
     close: async () => {},
   });
-  const run = await runWith(server, ['task', 'log', upid], {
+  return runWith(new CannedServer(), argv, {
     io: {
-      server: { socketPath: '/nonexistent/farshore.sock', openLocal: open },
+      server: { socketPath: '/nonexistent/farshore.sock', openLocal },
       interrupts: {
         listen: (listener) => {
           press = listener;
@@ -145,7 +149,11 @@ test('Ctrl-C leaves a server that does not answer any more', async () => {
       },
     },
   });
-  assert.deepEqual([run, polls], [{ stdout: '', stderr: '', exit: 0 }, 2]);
+}
+
+test('Ctrl-C leaves a server that does not answer any more', async () => {
+  assert.deepEqual(await hanging(['task', 'log', upid], 1), { stdout: '', stderr: '', exit: 0 });
+  assert.deepEqual(await hanging(['pull', 'hq1', 'main', 'offsite'], 2), { stdout: '', stderr: 'got shutdown request (SIGINT)\nforced exit (task still running)\n', exit: 0 });
 });
 
 test('task log of a running task with --follow false', async () => {

@@ -34,6 +34,10 @@ export class Datastore implements Disposable {
   /** Writers share it while they insert or touch chunks; garbage collection has it alone. */
   readonly processLock: ProcessLock;
   readonly locks: ObjectLocks;
+  /** The flush under way; settled, never rejected. */
+  #flushing: Promise<void> = Promise.resolve();
+  /** The flush that begins after it. */
+  #nextFlush: Promise<void> | null = null;
 
   private constructor(options: DatastoreOptions, chunks: ChunkBackend, processLock: ProcessLock) {
     this.name = options.name;
@@ -80,6 +84,17 @@ export class Datastore implements Disposable {
   /** Everything stored before this call survives a power loss after it, as far as `sync-level` promises that. */
   async flush(): Promise<void> {
     if (this.tuning.syncLevel !== 'filesystem') return;
+    // One flush serves all who ask before it begins: many snapshots that are published together wait for one disk.
+    this.#nextFlush ??= this.#flushing.then(() => {
+      this.#nextFlush = null;
+      const flush = this.#syncFilesystem();
+      this.#flushing = flush.catch(() => {});
+      return flush;
+    });
+    await this.#nextFlush;
+  }
+
+  async #syncFilesystem(): Promise<void> {
     try {
       await syncFilesystem(this.path);
     } catch (e) {

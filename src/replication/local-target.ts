@@ -10,7 +10,7 @@ import { createNamespace, listNamespaces, namespaceExists, removeEmptyNamespace 
 import { removeGroup, removeSnapshot } from '../datastore/removal.ts';
 import { lastFinishedSnapshot, listSnapshots, loadManifest, snapshotEntry } from '../datastore/snapshots.ts';
 import type { SnapshotWriter } from '../datastore/snapshot-writer.ts';
-import { groupText, manifestFileName, snapshotText, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
+import { groupText, snapshotText, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
 import { archiveKind } from '../format/chunk-index.ts';
 import { checkBlobCrc } from '../format/data-blob.ts';
 import { verifyState } from '../format/manifest.ts';
@@ -243,7 +243,7 @@ class LocalSnapshotSink implements SnapshotSink {
   }
 
   async publish(manifestBlob: Uint8Array, keep: readonly string[]): Promise<void> {
-    await this.#writer.publish(manifestBlob, keep.filter((name) => name !== manifestFileName));
+    await this.#writer.publish(manifestBlob, keep);
   }
 
   async close(): Promise<void> {

@@ -124,7 +124,7 @@ export interface SnapshotSink {
   /** Gives a staged file its final name. For an index: only after all its chunks are stored. */
   commitFile(filename: string): Promise<void>;
 
-  /** Makes the snapshot visible; the last step. Files that the snapshot does not name are removed, dot-files stay. */
+  /** Makes the snapshot visible; the last step. `keep` are the files that the manifest lists; others but the client log are removed, dot-files stay. */
   publish(manifestBlob: Uint8Array, keep: readonly string[]): Promise<void>;
 
   /** Releases the lock. Unpublished and new: the folder is removed; otherwise what was there stays as it was. */

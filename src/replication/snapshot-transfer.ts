@@ -135,7 +135,7 @@ class SnapshotRun {
     await previous;
     throwIfAborted(this.#parts.signal);
     for (const filename of staged) await this.#sink.commitFile(filename);
-    await this.#sink.publish(this.#manifestToStore(manifestBlob, manifest, current), [...manifest.files.map((file) => file.filename), manifestFileName, clientLogFileName]);
+    await this.#sink.publish(this.#manifestToStore(manifestBlob, manifest, current), manifest.files.map((file) => file.filename));
     failpoint('replication.after-publish');
     await this.#fetchClientLog();
     this.#recordArrival(manifest);

@@ -96,6 +96,10 @@ test('odd corners of the grammar', () => {
   for (const [text, expected] of table) assert.equal(nextIn('UTC', text, '2026-11-24T00:00:00'), expected, text);
 });
 
+test('a step of 0 behind a number leaves that number, or the start of that range, alone', () => {
+  for (const text of ['5/0:00', '5..9/0:00']) assert.equal(nextIn('UTC', text, '2026-11-24T05:00:00'), '2026-11-25T05:00:00', text);
+});
+
 test('errors name what could not be read and why', () => {
   const table: Array<[string, string]> = [
     ['', "unable to parse calendar event at '' - date or time specification"],

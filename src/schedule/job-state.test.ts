@@ -181,3 +181,16 @@ test('a changed schedule counts from its change, also when the job runs just the
   await (await startJob(on, start(() => Promise.resolve()))).finished;
   assert.equal(lastRunTime(await on.states.load(nightly)), clock.ms / 1000);
 });
+
+test('a schedule changed while another process ran the job does not date a later run', async () => {
+  await using folder = await temporaryFolder();
+  const clock = new ManualClock('2026-11-24T12:00:00Z');
+  const on = await ground(folder.path, clock);
+  const other = new JobStates({ path: join(folder.path, 'jobstates'), owner: null }, on.tasks, clock);
+  const held = await other.tryLock(nightly, 0);
+  await on.states.renew(nightly);
+  held!.release();
+  clock.set('2026-11-24T18:00:00Z');
+  await (await startJob(on, start(() => Promise.resolve()))).finished;
+  assert.equal(lastRunTime(await on.states.load(nightly)), clock.ms / 1000);
+});

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { openSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
 import { appendFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import * as fc from 'fast-check';
 import { temporaryFolder } from '../../test/support/golden.ts';
+import { errorCode } from '../base/errors.ts';
 import { TaskLogReader } from './task-log-reader.ts';
 import { TaskLogWriter } from './task-log-writer.ts';
 import type { TaskLogOptions } from './task-log-writer.ts';
@@ -79,6 +81,38 @@ test('lines that cannot be written are reported once and do not end the process'
   log.finish({ state: 'OK', endtime: 0 });
   assert.equal(problems.length, 1);
   assert.match(String(problems[0]), /ENOSPC/);
+});
+
+test('what could not be written is written when there is room again, without a gap or a torn line', async () => {
+  await using folder = await temporaryFolder();
+  const path = join(folder.path, 'fifo');
+  execFileSync('mkfifo', [path]);
+  const from = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const problems: unknown[] = [];
+  const log = new TaskLogWriter(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK), { ...options, onWriteError: (e) => problems.push(e) });
+  // More than a pipe holds: one write is cut short, the next ones fail.
+  for (let i = 0; i < 3000; i += 1) log.info(`${i} ${'x'.repeat(100)}`);
+  await nextTurn();
+  assert.match(String(problems[0]), /EAGAIN/);
+  let text = '';
+  const drain = (): void => {
+    const block = Buffer.alloc(1024 * 1024);
+    try {
+      for (let n = readSync(from, block); n > 0; n = readSync(from, block)) text += block.toString('utf8', 0, n);
+    } catch (e) {
+      assert.equal(errorCode(e), 'EAGAIN');
+    }
+  };
+  for (let i = 3000; i < 3020; i += 1) {
+    drain();
+    log.info(String(i));
+    await nextTurn();
+  }
+  drain();
+  const numbers = text.trimEnd().split('\n').map((line) => Number(/: (\d+)/.exec(line)?.[1]));
+  assert.deepEqual(numbers, Array.from({ length: 3020 }, (_, i) => i));
+  log.finish({ state: 'OK', endtime: 0 });
+  closeSync(from);
 });
 
 async function read(reader: TaskLogReader, path: string, start: number, limit: number, complete = true): Promise<[string[], number]> {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { toHex } from '../base/bytes.ts';
 import { FormatError } from '../base/errors.ts';
 import { archiveKind } from '../format/backup-path.ts';
-import { IndexEntryDecoder } from '../format/chunk-index.ts';
+import { IndexEntryDecoder, type IndexKind } from '../format/chunk-index.ts';
 import { streamFile } from './file-read.ts';
 
 /** What a manifest says of a file (spec formats 5.2). */
@@ -15,19 +15,24 @@ export interface ArchiveContent {
 
 /**
  * What a file that is there holds, computed from its bytes in constant memory; nothing that its header claims is believed.
- * Throws FormatError for an index that is none, StoreError `store.missing`.
+ * `filename` says what it is, since `path` may be a temporary one. Throws FormatError for an index that is none, StoreError `store.missing`.
  */
 export async function archiveContent(path: string, filename: string): Promise<ArchiveContent> {
   const kind = archiveKind(filename);
-  if (kind === 'blob') {
-    const hash = createHash('sha256');
-    let size = 0;
-    for await (const piece of streamFile(path)) {
-      hash.update(piece);
-      size += piece.byteLength;
-    }
-    return { size, csum: hash.digest('hex') };
+  return kind === 'blob' ? blobContent(path) : indexContent(path, kind);
+}
+
+async function blobContent(path: string): Promise<ArchiveContent> {
+  const hash = createHash('sha256');
+  let size = 0;
+  for await (const piece of streamFile(path)) {
+    hash.update(piece);
+    size += piece.byteLength;
   }
+  return { size, csum: hash.digest('hex') };
+}
+
+async function indexContent(path: string, kind: IndexKind): Promise<ArchiveContent> {
   const decoder = new IndexEntryDecoder(kind);
   for await (const piece of streamFile(path)) decoder.push(piece);
   const { size, csum } = decoder.finish();
@@ -38,4 +43,14 @@ export async function archiveContent(path: string, filename: string): Promise<Ar
 export function compareArchiveContent(expected: ArchiveContent, found: ArchiveContent): void {
   if (found.size !== expected.size) throw new FormatError('format.archive-size', `wrong size (${expected.size} != ${found.size})`);
   if (found.csum !== expected.csum) throw new FormatError('format.archive-csum', 'wrong index checksum');
+}
+
+/** Checks the file at `path`, an index or blob by `filename`, against its entry in a manifest. Throws FormatError; StoreError `store.missing`. */
+export async function checkArchive(path: string, filename: string, expected: ArchiveContent): Promise<void> {
+  compareArchiveContent(expected, await archiveContent(path, filename));
+}
+
+/** As `checkArchive`, for an index under any name. */
+export async function checkIndexFile(path: string, kind: IndexKind, expected: ArchiveContent): Promise<void> {
+  compareArchiveContent(expected, await indexContent(path, kind));
 }

@@ -1,11 +1,11 @@
-import { mkdir, rmdir, unlink } from 'node:fs/promises';
+import { rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode, StoreError } from '../base/errors.ts';
 import { isAuthId } from '../format/auth-id.ts';
 import { backupTypes, compareGroups, groupText, isBackupId, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
 import type { Datastore } from './datastore.ts';
 import { readFileLimited } from './file-read.ts';
-import { namespaceMissing, requireNamespace } from './namespaces.ts';
+import { makeDirectory, namespaceMissing, requireNamespace } from './namespaces.ts';
 import type { LockFile } from './lock-file.ts';
 import { replaceFile } from './replace-file.ts';
 import { readDirectory } from './snapshot-directory.ts';
@@ -177,19 +177,13 @@ export async function createLockedGroup(store: Datastore, namespace: string, gro
 /** False when it was there already. */
 async function makeGroupDirectory(store: Datastore, namespace: string, group: BackupGroup): Promise<boolean> {
   const typePath = join(store.namespacePath(namespace), group.type);
-  for (const [path, last] of [
-    [typePath, false],
-    [join(typePath, group.id), true],
-  ] as const) {
-    try {
-      await mkdir(path, { mode: 0o755 });
-      if (last) return true;
-    } catch (e) {
-      if (errorCode(e) === 'ENOENT') throw namespaceMissing(store, namespace);
-      if (errorCode(e) !== 'EEXIST') throw toStoreError(e, `unable to create group ${groupText(group)}`);
-    }
+  try {
+    await makeDirectory(store, typePath);
+    return await makeDirectory(store, join(typePath, group.id));
+  } catch (e) {
+    if (errorCode(e) === 'ENOENT') throw namespaceMissing(store, namespace);
+    throw toStoreError(e, `unable to create group ${groupText(group)}`);
   }
-  return false;
 }
 
 async function writeOwner(groupPath: string, owner: string): Promise<void> {

@@ -1,8 +1,10 @@
 import { mkdir, readdir, rmdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { errorCode, StoreError } from '../base/errors.ts';
 import { joinNamespace, maxNamespaceDepth, namespaceDepth, parentNamespace, parseNamespace } from '../format/backup-path.ts';
 import type { Datastore } from './datastore.ts';
+import { giveToFileOwner } from './file-owner.ts';
+import { syncDirectory } from './replace-file.ts';
 import { toStoreError } from './store-error.ts';
 
 /** The reference's words for a namespace that is not there (spec rest-api 10.2). */
@@ -76,18 +78,26 @@ export async function createNamespace(store: Datastore, namespace: string): Prom
   const parent = parentNamespace(checked);
   if (parent === null) return false;
   await requireNamespace(store, parent);
-  const path = store.namespacePath(checked);
   try {
-    await mkdir(join(store.namespacePath(parent), 'ns'), { mode: 0o755 }).catch((e: unknown) => {
-      if (errorCode(e) !== 'EEXIST') throw e;
-    });
-    await mkdir(path, { mode: 0o755 });
-    return true;
+    await makeDirectory(store, join(store.namespacePath(parent), 'ns'));
+    return await makeDirectory(store, store.namespacePath(checked));
   } catch (e) {
-    if (errorCode(e) === 'EEXIST') return false;
     if (errorCode(e) === 'ENOENT') throw namespaceMissing(store, parent);
     throw toStoreError(e, `unable to create namespace '${checked}'`);
   }
+}
+
+/** A directory of the datastore tree, with its owner, on disk as far as `sync-level` asks for it; false when it was there. Throws what `mkdir` throws. */
+export async function makeDirectory(store: Datastore, path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: 0o755 });
+  } catch (e) {
+    if (errorCode(e) === 'EEXIST') return false;
+    throw e;
+  }
+  await giveToFileOwner(path);
+  if (store.tuning.syncLevel !== 'none') await syncDirectory(dirname(path));
+  return true;
 }
 
 /**

@@ -63,8 +63,12 @@ function filesOf(entry: SnapshotEntry, loaded: LoadedManifest): SnapshotFileInfo
   return files;
 }
 
-/** One snapshot as listed. A manifest that cannot be read is no error: its files are shown by name. */
-export async function snapshotInfo(store: Datastore, namespace: string, entry: SnapshotEntry, owner: string): Promise<SnapshotInfo> {
+/**
+ * One snapshot as listed. A manifest that cannot be read is no error: its files are shown by name. The group's owner is read when it
+ * is not given; throws StoreError `store.owner` when it cannot be.
+ */
+export async function snapshotInfo(store: Datastore, namespace: string, entry: SnapshotEntry, groupOwner?: string): Promise<SnapshotInfo> {
+  const owner = groupOwner ?? (await readOwner(store, namespace, entry));
   const common = { 'backup-type': entry.type, 'backup-id': entry.id, 'backup-time': entry.time } as const;
   let loaded;
   try {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, rename, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { open, rename, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { errorCode, FarshoreError, StoreError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { clientLogFileName, isArchiveName, manifestFileName, snapshotText, type BackupSnapshot } from '../format/backup-path.ts';
@@ -9,7 +9,8 @@ import type { Datastore } from './datastore.ts';
 import { giveToFileOwner } from './file-owner.ts';
 import { readFileLimited } from './file-read.ts';
 import type { LockFile } from './lock-file.ts';
-import { replaceFile, syncDirectory, temporaryName, writeFully } from './replace-file.ts';
+import { makeDirectory } from './namespaces.ts';
+import { syncDirectory, temporaryName, writeFully } from './replace-file.ts';
 import { readDirectory, readSnapshotDirectory, removeSnapshotDirectory } from './snapshot-directory.ts';
 import { maxManifestFileSize } from './snapshots.ts';
 import { quotedPath, toStoreError } from './store-error.ts';
@@ -75,9 +76,9 @@ export class SnapshotWriter implements AsyncDisposable {
     return this.#deferred.get(filename)?.path ?? join(this.path, filename);
   }
 
-  /** Index and blob files that are there under their final names, sorted. */
+  /** Index and blob files that are there or committed, sorted. */
   async files(): Promise<string[]> {
-    return (await readSnapshotDirectory(this.path))?.files ?? [];
+    return [...new Set([...((await readSnapshotDirectory(this.path))?.files ?? []), ...this.#deferred.keys()])].toSorted();
   }
 
   /**
@@ -86,6 +87,14 @@ export class SnapshotWriter implements AsyncDisposable {
    */
   async stage(filename: string, data: Uint8Array | AsyncIterable<Uint8Array>, maxSize: number): Promise<StagedFile> {
     checkFileName(filename);
+    const staged = await this.#writeTemporary(filename, data, maxSize);
+    failpoint('snapshot-writer.staged');
+    await this.discardStaged(filename);
+    this.#staged.set(filename, staged);
+    return staged;
+  }
+
+  async #writeTemporary(filename: string, data: Uint8Array | AsyncIterable<Uint8Array>, maxSize: number): Promise<StagedFile> {
     const path = temporaryName(join(this.path, filename));
     const hash = createHash('sha256');
     let size = 0;
@@ -99,7 +108,8 @@ export class SnapshotWriter implements AsyncDisposable {
           hash.update(piece);
           await writeFully(handle, piece);
         }
-        if (this.#store.tuning.syncLevel !== 'none') await handle.sync();
+        await handle.chmod(0o644);
+        if (this.#synced) await handle.sync();
       } finally {
         await handle.close();
       }
@@ -109,11 +119,11 @@ export class SnapshotWriter implements AsyncDisposable {
       // A failure of the source of `data` is not one of this store.
       throw e instanceof FarshoreError ? e : toStoreError(e, `unable to write ${quotedPath(path)}`);
     }
-    failpoint('snapshot-writer.staged');
-    await this.discardStaged(filename);
-    const staged = { filename, path, size, sha256: hash.digest('hex') };
-    this.#staged.set(filename, staged);
-    return staged;
+    return { filename, path, size, sha256: hash.digest('hex') };
+  }
+
+  get #synced(): boolean {
+    return this.#store.tuning.syncLevel !== 'none';
   }
 
   async discardStaged(filename: string): Promise<void> {
@@ -155,27 +165,46 @@ export class SnapshotWriter implements AsyncDisposable {
   async publish(manifest: Uint8Array | Manifest, keep: readonly string[]): Promise<void> {
     const blob = manifest instanceof Uint8Array ? manifest : encodeManifestBlob(manifest);
     await this.#requireFiles(keep);
-    await this.#store.flush();
-    failpoint('snapshot-writer.flushed');
     using _manifestLock = await this.#store.locks.manifest(this.namespace, this.snapshot);
+    const staged = await this.#writeTemporary(manifestFileName, blob, maxManifestFileSize);
+    try {
+      await this.#store.flush();
+      failpoint('snapshot-writer.flushed');
+      await this.#replaceDeferred();
+      if (this.#synced) await syncDirectory(this.path);
+      failpoint('snapshot-writer.publish');
+      await this.#rename(staged);
+    } catch (e) {
+      await unlinkIfThere(staged.path);
+      throw e;
+    }
+    this.#published = true;
+    failpoint('snapshot-writer.published');
+    await this.#removeUnlisted(keep);
+    if (this.#synced) await syncDirectory(this.path);
+  }
+
+  /**
+   * Files of a finished snapshot are replaced only now, by renames alone, and without a manifest meanwhile: a crash in between leaves an
+   * unfinished snapshot, not one that looks whole and is a mixture.
+   */
+  async #replaceDeferred(): Promise<void> {
+    const there = (await readSnapshotDirectory(this.path))?.files ?? [];
+    if (there.some((name) => this.#deferred.has(name))) {
+      await unlinkIfThere(join(this.path, manifestFileName));
+      if (this.#synced) await syncDirectory(this.path);
+    }
     for (const staged of this.#deferred.values()) {
       await this.#rename(staged);
       failpoint('snapshot-writer.replaced');
     }
     this.#deferred.clear();
-    const sync = this.#store.tuning.syncLevel !== 'none';
-    if (sync) await syncDirectory(this.path);
-    failpoint('snapshot-writer.publish');
-    await replaceFile(join(this.path, manifestFileName), blob, { sync });
-    this.#published = true;
-    failpoint('snapshot-writer.published');
-    if (sync && this.isNew) await syncDirectory(dirname(this.path));
-    await this.#removeUnlisted(keep);
   }
 
   async #requireFiles(keep: readonly string[]): Promise<void> {
-    const there = new Set([...(await this.files()), ...this.#deferred.keys()]);
+    const there = new Set(await this.files());
     for (const name of keep) {
+      if (name === manifestFileName) continue;
       checkFileName(name);
       if (!there.has(name)) throw new StoreError('store.missing', `${snapshotText(this.snapshot)} cannot be published: ${name} is missing`);
     }
@@ -238,10 +267,7 @@ export async function openSnapshotWriter(
     if (before !== null && mode === 'create') {
       throw new StoreError('store.snapshot-exists', `backup directory already exists: ${quotedPath(path)}`);
     }
-    if (before === null) {
-      await mkdir(path, { mode: 0o755 });
-      await giveToFileOwner(path);
-    }
+    if (before === null) await makeDirectory(store, path);
     failpoint('snapshot-writer.opened');
     return new SnapshotWriter(store, namespace, snapshot, { isNew: before === null, wasFinished: before?.finished ?? false }, lock);
   } catch (e) {

@@ -151,10 +151,16 @@ export function keyFingerprintOf(manifest: Manifest): Buffer | null {
   return parseFingerprint(text);
 }
 
-/** Whether the signature is `valid` under `crypt`, or there is none (accepted, spec formats 5.3). FormatError `format.wrong-key`, `format.signature`. */
+/**
+ * Whether the signature is `valid` under `crypt`, or there is none (accepted, spec formats 5.3). FormatError `format.wrong-key`, `format.signature`.
+ * Stricter than the reference: every writer that names its key also signs, so a key without a signature means that the signature was taken out.
+ */
 export function verifyManifestSignature(manifest: Manifest, crypt: CryptConfig): 'valid' | 'unsigned' {
-  if (manifest.signature === null) return 'unsigned';
   const fingerprint = keyFingerprintOf(manifest);
+  if (manifest.signature === null) {
+    if (fingerprint !== null) throw new FormatError('format.signature', `manifest names key ${shortFingerprint(fingerprint)} but has no signature`);
+    return 'unsigned';
+  }
   if (fingerprint !== null && !bytesEqual(fingerprint, crypt.fingerprint)) {
     throw new FormatError('format.wrong-key', `wrong key - manifest's key ${shortFingerprint(fingerprint)} does not match provided key ${shortFingerprint(crypt.fingerprint)}`);
   }

@@ -3,7 +3,10 @@ import { constants, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompre
 import { asBuffer } from '../base/bytes.ts';
 import { FormatError } from '../base/errors.ts';
 
-const compressOptions = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+/** With the size known beforehand the frame announces it, as the reference's do; zlib's asynchronous variant would not find it out. */
+function compressOptions(data: Uint8Array): { params: Record<number, number>; pledgedSrcSize: number } {
+  return { params: { [constants.ZSTD_c_compressionLevel]: 1 }, pledgedSrcSize: data.byteLength };
+}
 
 /** The reference's bounded output buffer makes zstd give up up to this size (spec formats 1.3, step 2). */
 const tinyPayload = 24;
@@ -140,13 +143,13 @@ export async function decompressAsync(payload: Uint8Array, maxSize: number): Pro
 /** One level-1 frame, or null when the data is to be stored uncompressed: tiny, or the frame would be larger (spec formats 1.3). */
 export function compress(data: Uint8Array): Buffer | null {
   if (data.byteLength <= tinyPayload) return null;
-  const frame = zstdCompressSync(data, compressOptions);
+  const frame = zstdCompressSync(data, compressOptions(data));
   return frame.byteLength <= data.byteLength ? frame : null;
 }
 
 /** Like `compress`, off the event loop unless the data is small. */
 export async function compressAsync(data: Uint8Array): Promise<Buffer | null> {
   if (data.byteLength < asyncThreshold) return compress(data);
-  const frame = await zstdCompressAsync(data, compressOptions);
+  const frame = await zstdCompressAsync(data, compressOptions(data));
   return frame.byteLength <= data.byteLength ? frame : null;
 }

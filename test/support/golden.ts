@@ -4,6 +4,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { zstdDecompressSync } from 'node:zlib';
+import { toHex } from '../../src/base/bytes.ts';
+import { CryptConfig } from '../../src/crypto/crypt-config.ts';
+import { loadKey, parseKeyFile } from '../../src/crypto/key-file.ts';
+import { ChunkIndex } from '../../src/format/chunk-index.ts';
+import { decodeBlob } from '../../src/format/data-blob.ts';
 
 const fixtures = join(dirname(dirname(fileURLToPath(import.meta.url))), 'fixtures');
 
@@ -64,6 +69,22 @@ export function goldenFile(name: string): Buffer {
 
 function makeChunkFolders(into: string): void {
   for (let i = 0; i < 65_536; i += 1) mkdirSync(join(into, '.chunks', i.toString(16).padStart(4, '0')), { mode: 0o750 });
+}
+
+/** The chunk file with this digest (64 hex digits). */
+export function goldenChunk(hex: string): Buffer {
+  return goldenFile(`.chunks/${hex.slice(0, 4)}/${hex}`);
+}
+
+/** The raw key of a golden key file, e.g. `kdf-scrypt`. */
+export async function goldenKey(name: string): Promise<CryptConfig> {
+  return new CryptConfig(await loadKey(parseKeyFile(readFixture(`keys/${name}.key`)), () => goldenPassphrase));
+}
+
+/** Plain content of a whole index archive of the golden datastore, e.g. `host/plain/2025-10-10T08:53:20Z/root.pxar.didx`. */
+export function goldenArchive(name: string, crypt?: CryptConfig): Buffer {
+  const index = ChunkIndex.parse(name.endsWith('.fidx') ? 'fixed' : 'dynamic', goldenFile(name));
+  return Buffer.concat([...index.entries()].map(({ digest }) => decodeBlob(goldenChunk(toHex(digest)), { crypt, digest })));
 }
 
 /**

@@ -6,7 +6,7 @@ import type { InstallationPaths } from './home.ts';
 import { readScalar, recordProblem } from './schema-check.ts';
 import { email, lineOfText, propertyString, wholeNumber } from './schemas.ts';
 
-/** node.cfg (spec rest-api 9.11): `key: value` lines; the leading comment is the description. */
+/** node.cfg (spec rest-api 9.11): `key: value` lines; the leading comment is the description, each of its lines with its line feed. */
 
 const { Optional } = Type;
 
@@ -68,14 +68,14 @@ const nodeCodec: Codec<NodeFileContent> = {
       if ('problem' in read) throw failed(i + 1, `property '${key}': ${read.problem}`);
       record[key] = read.value;
     }
-    if (description.length > 0) record['description'] = description.join('\n');
+    if (description.length > 0) record['description'] = description.map((line) => `${line}\n`).join('');
     return { record: record, comments };
   },
   serialize({ record, comments }) {
     const problem = recordProblem(nodeConfigSchema, record);
     if (problem !== null) throw new ConfigError('config.value', `parameter verification failed - '${problem.name}': ${problem.problem}`);
     const { description, ...properties } = record;
-    const lines = description === undefined || description === '' ? [] : description.split('\n').map((line) => `#${line}`);
+    const lines = description === undefined || description === '' ? [] : description.replace(/\n$/, '').split('\n').map((line) => `#${line}`);
     for (const [key, value] of Object.entries(properties).sort(([a], [b]) => (a < b ? -1 : 1))) {
       if (value !== undefined && value !== null) lines.push(`${key}: ${String(value)}`);
     }

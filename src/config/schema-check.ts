@@ -11,8 +11,16 @@ export type Checked = { value: unknown } | { problem: string };
 /** A check beyond the pattern, by the schema's `format`. Returns what is wrong, or null. */
 export type FormatCheck = (text: string) => string | null;
 
+/** An address, a slash, and a prefix length that fits its family. */
+function isNetwork(text: string): boolean {
+  const [address, prefix, ...more] = text.split('/');
+  const family = isIP(address ?? '');
+  return family !== 0 && more.length === 0 && prefix !== undefined && /^[0-9]{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128);
+}
+
 const formats = new Map<string, FormatCheck>([
   ['namespace', (text) => (text !== '' && text.split('/').length > 7 ? 'namespace too deep, 8 >= max 7' : null)],
+  ['cidr', (text) => (isNetwork(text) ? null : 'value does not match the regex pattern')],
   ['user-id', (text) => (isUserId(text) ? null : 'value does not match the regex pattern')],
   ['auth-id', (text) => (isAuthId(text) ? null : 'value does not match the regex pattern')],
   ['host', (text) => (text.includes(':') && isIP(text) !== 6 ? 'value does not match the regex pattern' : null)],

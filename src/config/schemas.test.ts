@@ -9,6 +9,7 @@ import { pruneJobSchema, syncJobSchema, verifyJobSchema } from './job-config.ts'
 import { remoteSchema } from './remote-config.ts';
 import { isRequired, itemsOf, readPropertyString, readScalar, recordProblem, scalarProblem, writePropertyString } from './schema-check.ts';
 import { aclPath, comment, deletable, fingerprint, groupFilter, hostName, namespace, propertyStringTypeText, userId } from './schemas.ts';
+import { trafficRuleSchema } from './traffic-config.ts';
 import { userSchema } from './user-config.ts';
 
 interface RecordedSchema {
@@ -110,6 +111,10 @@ const verdicts: Array<[schema: TSchema, text: string, problem: string | null]> =
   [hostName, 'fe80:::1', pattern],
   [hostName, '-x', pattern],
   [hostName, 'a/b', pattern],
+  [itemsOf(trafficRuleSchema.properties.network)!, '10.0.0.0/8', null],
+  [itemsOf(trafficRuleSchema.properties.network)!, 'fe80::/64', null],
+  [itemsOf(trafficRuleSchema.properties.network)!, '10.0.0.0/33', pattern],
+  [itemsOf(trafficRuleSchema.properties.network)!, '10.0.0/8', pattern],
   [aclPath, '/', null],
   [aclPath, '/datastore/x', null],
   [aclPath, 'datastore', pattern],

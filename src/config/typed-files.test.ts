@@ -54,7 +54,7 @@ test('node.cfg: description, comments, values; unknown keys are refused', async 
   const file = nodeFile(await temporaryInstallation(t));
   const text = '#first line\n# second: line\nemail-from: a@b.c\nhttp-proxy: http://proxy:3128\ntask-log-max-days: 30\n# a remark\n';
   writeFileSync(file.path, text);
-  assert.deepEqual(file.load().value.record, { description: 'first line\n second: line', 'email-from': 'a@b.c', 'http-proxy': 'http://proxy:3128', 'task-log-max-days': 30 });
+  assert.deepEqual(file.load().value.record, { description: 'first line\n second: line\n', 'email-from': 'a@b.c', 'http-proxy': 'http://proxy:3128', 'task-log-max-days': 30 });
   assert.equal(await file.update(({ record }) => record['task-log-max-days']), 30);
   assert.equal(readFileSync(file.path, 'utf8'), text);
   await file.update((content) => {

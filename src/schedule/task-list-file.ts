@@ -6,7 +6,7 @@ import { zstdDecompress } from 'node:zlib';
 import { errorCode, FormatError } from '../base/errors.ts';
 import { parseUpid } from '../format/upid.ts';
 import type { Upid } from '../format/upid.ts';
-import { archivedStatusText, parseTaskStatus } from './task-status.ts';
+import { taskStatusText, parseTaskStatus } from './task-status.ts';
 import type { TaskResult } from './worker-task.ts';
 
 /** One task of the list files (spec server 4). */
@@ -43,7 +43,7 @@ export function parseTaskLine(line: string): ListedTask | null {
 export function formatTaskLine(task: ListedTask): string {
   if (task.result === null) return `${task.text}\n`;
   const endtime = task.result.endtime.toString(16).toUpperCase().padStart(8, '0');
-  return `${task.text} ${endtime} ${archivedStatusText(task.result)}\n`;
+  return `${task.text} ${endtime} ${taskStatusText(task.result)}\n`;
 }
 
 /** All tasks of a list text in file order; unparsable lines are skipped. */

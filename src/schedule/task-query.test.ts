@@ -65,11 +65,28 @@ test('filters', async () => {
   assert.deepEqual(await ids({ store: 'main' }), [9, 7, 6, 5, 4]);
   assert.deepEqual(await ids({ userfilter: 'sync@' }), [8]);
   assert.deepEqual(await ids({ typefilter: 'verif' }), [6]);
-  assert.deepEqual(await ids({ since: 2006 }), [9, 8, 7, 6]);
+  assert.deepEqual(await ids({ since: 1006 }), [9, 8, 7, 6]);
   assert.deepEqual(await ids({ until: 1005 }), [5, 4, 3]);
   assert.deepEqual(await ids({ visible: ({ authId }) => authId !== 'root@pam' }), [8]);
   assert.deepEqual(await ids({ start: 2, limit: 2 }), [7, 6]);
   assert.deepEqual(await ids({ start: 5, limit: 0 }), [4, 3]);
+});
+
+test('since and until as observed: both by the start, whatever the order of the ends', async () => {
+  const times: Array<[number, number]> = [[1000, 1500], [900, 2000], [2100, 2500], [1200, 3000], [2900, 3100], [3200, 3300], [3300, 3400]];
+  const tasks = times
+    .map(([starttime, endtime], i) => ({ ...made(i + 1, 'backup', 'main', { state: 'OK', endtime }), starttime }))
+    .map((task) => ({ ...task, upid: { ...task.upid, starttime: task.starttime } }))
+    .toReversed();
+  const found = async (query: TaskQuery): Promise<number[]> => (await queryTasks(walk(tasks), query)).tasks.map(({ upid }) => upid.taskId);
+  assert.deepEqual(await found({ since: 2000 }), [7, 6, 5, 3]);
+  assert.deepEqual(await found({ since: 2901 }), [7, 6]);
+  assert.deepEqual(await found({ since: 1200 }), [7, 6, 5, 4, 3]);
+  assert.deepEqual(await found({ since: 2600, until: 3000 }), [5]);
+  assert.deepEqual(await found({ until: 2000 }), [4, 2, 1]);
+  const seen = { count: 0 };
+  await queryTasks(walk(tasks, seen), { since: 2600 });
+  assert.equal(seen.count, 5);
 });
 
 test('total counts what is known, one more when the page is full', async () => {

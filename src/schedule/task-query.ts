@@ -19,7 +19,7 @@ export interface TaskQuery {
   errors?: boolean;
   /** Part of the auth id. */
   userfilter?: string;
-  /** Ends the walk at the first task that ended before. */
+  /** Leaves out tasks that started earlier, and ends the walk at the first that ended before (the former is observed). */
   since?: number;
   /** Leaves out tasks that started later. */
   until?: number;
@@ -44,6 +44,7 @@ function matches(task: ListedTask, query: TaskQuery): boolean {
   const { upid, result } = task;
   if (query.errors === true && result?.state === 'OK') return false;
   if (query.statusfilter !== undefined && (result === null || !query.statusfilter.includes(filterOf[result.state]))) return false;
+  if (query.since !== undefined && upid.starttime < query.since) return false;
   if (query.until !== undefined && upid.starttime > query.until) return false;
   if (query.userfilter !== undefined && !upid.authId.includes(query.userfilter)) return false;
   if (query.typefilter !== undefined && !upid.workerType.includes(query.typefilter)) return false;

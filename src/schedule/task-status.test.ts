@@ -55,6 +55,8 @@ test('an error stays an error in log and list, whatever its message says', () =>
       assert.equal(listed.state, 'Error');
       assert.equal(listed.endtime, endtime);
       assert.equal(taskStatusText(listed), taskStatusText(result));
+      // Also for readers that drop the mark of an error.
+      assert.doesNotMatch(taskStatusText(listed), /^(ERROR: .*|OK|unknown|WARNINGS: \d+|)$/);
       const log = Buffer.from(`2026-11-24T01:58:37+00:00: before\n2026-11-24T01:58:37+00:00: ${finalLine(result)}\n`);
       assert.equal(taskResultFromTail(log.subarray(-8192).toString('utf8'), 0).state, 'Error');
     }),

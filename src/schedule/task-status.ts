@@ -9,28 +9,28 @@ const maxMessageLength = 2000;
 /** Bytes at the end of a log in which its final line is looked for (spec server 3). */
 const tailLength = 8192;
 
-/** An error text as one line of bounded length. */
-export function oneLineMessage(text: string): string {
+function clip(text: string): string {
   const line = text.slice(0, maxMessageLength + 1).replace(/[\r\n]+/g, ' ').trim();
-  return text.length > maxMessageLength ? `${line.slice(0, maxMessageLength - 4)} ...` : line;
+  // A pair of surrogates may have been cut in half.
+  return (text.length > maxMessageLength ? `${line.slice(0, maxMessageLength - 4)} ...` : line).toWellFormed();
 }
 
-/** Status text as shown in lists: `OK`, `WARNINGS: n`, the error message, `unknown` (spec server 3). */
+/**
+ * An error's message as one line of bounded length. One that readers, the reference's too, would take for another status
+ * (`OK`) gets words before it.
+ */
+function errorText(message: string): string {
+  const text = clip(message);
+  const status = parseTaskStatus(text, 0);
+  const isPlain = text !== '' && status.state === 'Error' && status.message === text;
+  return isPlain ? text : clip(`task failed${text === '' ? '' : `: ${text}`}`);
+}
+
+/** Status text as shown and listed: `OK`, `WARNINGS: n`, the error message, `unknown` (spec server 3). */
 export function taskStatusText(result: TaskResult): string {
   if (result.state === 'OK') return 'OK';
   if (result.state === 'Warning') return `WARNINGS: ${result.count}`;
-  return result.state === 'Error' ? oneLineMessage(result.message) : 'unknown';
-}
-
-/** True when an error message would be read back as something else than an error. */
-function isAmbiguous(message: string): boolean {
-  return message === '' || message.startsWith('ERROR: ') || parseTaskStatus(message, 0).state !== 'Error';
-}
-
-/** Status text for a list file. An error message that reads like another status is marked, so that it stays an error. */
-export function archivedStatusText(result: TaskResult): string {
-  const text = taskStatusText(result);
-  return result.state === 'Error' && isAmbiguous(text) ? `ERROR: ${text}` : text;
+  return result.state === 'Error' ? errorText(result.message) : 'unknown';
 }
 
 /** Final line of a log, without time (spec server 3). */

@@ -23,7 +23,7 @@ export type Permission =
 
 /** Who asks. What a handler needs beyond this it gets from the function that made the endpoint, not from here. */
 export interface Caller {
-  /** `user@realm` or `user@realm!token`; empty on public endpoints without credentials. */
+  /** `user@realm` or `user@realm!token`; empty on public endpoints, where nobody looks at credentials (except for the local socket). */
   readonly authId: string;
   /** Address as the task log prints it, e.g. `::ffff:127.0.0.1`; `unix` for the local socket. */
   readonly remoteAddress: string;

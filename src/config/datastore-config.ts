@@ -1,6 +1,8 @@
-import { Type, type Static } from 'typebox';
+import { Type, type Static, type TString } from 'typebox';
+import { ConfigError } from '../base/errors.ts';
 import { sectionFile } from './files.ts';
 import type { InstallationPaths } from './home.ts';
+import { readPropertyString } from './schema-check.ts';
 import { byteSize, comment, datastoreName, flag, keepOptions, lineOfText, oneOf, propertyString, safeId, schedule, userId, wholeNumber } from './schemas.ts';
 import { sectionType } from './section-config.ts';
 import { SectionTable } from './section-table.ts';
@@ -23,7 +25,8 @@ export type TuningOptions = Static<typeof tuningOptions>;
 export const maintenanceTypes = ['read-only', 'offline', 'delete', 'unmount', 's3-refresh'] as const;
 export const maintenanceMode = Type.Object({
   type: oneOf([...maintenanceTypes], 'Kind of maintenance.'),
-  message: Optional(lineOfText('Reason shown to users.', { maxLength: 64 })),
+  /** No comma: the reference cannot store one, in quotes or not (spec retention 7.1). */
+  message: Optional(Type.String({ pattern: '^[^\\x00-\\x1f\\x7f,]*$', maxLength: 64, description: 'Reason shown to users.' })),
 });
 export type MaintenanceMode = Static<typeof maintenanceMode>;
 
@@ -56,23 +59,28 @@ const notificationThresholds = Type.Object({
 
 export const notificationMode = oneOf(['legacy-sendmail', 'notification-system'], 'How notifications are sent.', { default: 'notification-system' });
 
+const backendString = propertyString(backendOptions, { description: 'Where chunks lie.', defaultKey: 'type', typetext: '<backend-config>' });
+/** Stored normalised, `offline,message=disk swap`: `writePropertyString(maintenanceString, mode)`. */
+export const maintenanceString = propertyString(maintenanceMode, { description: 'Maintenance mode.', defaultKey: 'type' });
+export const tuningString = propertyString(tuningOptions, { description: 'Tuning options.' });
+
 export const datastoreSchema = Type.Object({
   name: datastoreName,
   path: Type.String({ minLength: 1, maxLength: 4096, pattern: '^[^\\x00-\\x1f\\x7f]*$', description: 'Absolute path of the datastore, or the path on its backing device.' }),
-  backend: Optional(propertyString(backendOptions, { description: 'Where chunks lie.', defaultKey: 'type', typetext: '<backend-config>' })),
+  backend: Optional(backendString),
   'backing-device': Optional(Type.String({ pattern: '^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$', description: 'UUID of the file system of a removable datastore.' })),
   comment: Optional(comment),
   'counter-reset-schedule': Optional(schedule),
   'gc-on-unmount': Optional(flag('Collect garbage before a removable datastore is unmounted.')),
   'gc-schedule': Optional(schedule),
   ...keepOptions,
-  'maintenance-mode': Optional(propertyString(maintenanceMode, { description: 'Maintenance mode.', defaultKey: 'type' })),
+  'maintenance-mode': Optional(maintenanceString),
   'notification-mode': Optional(notificationMode),
   'notification-thresholds': Optional(propertyString(notificationThresholds, { description: 'Numbers of S3 requests that send a notification.' })),
   notify: Optional(propertyString(notifyOptions, { description: 'When jobs send notifications.' })),
   'notify-user': Optional(userId),
   'prune-schedule': Optional(schedule),
-  tuning: Optional(propertyString(tuningOptions, { description: 'Tuning options.' })),
+  tuning: Optional(tuningString),
   'verify-new': Optional(flag('Verify each backup as soon as it is finished.')),
 });
 export type DatastoreRecord = Static<typeof datastoreSchema>;
@@ -84,4 +92,25 @@ export type DatastoreTable = SectionTable<typeof datastoreSchema>;
 /** Its lock is also held while a datastore is opened (spec retention 7.3): `table.file.withLock`. */
 export function datastoreTable(paths: InstallationPaths): DatastoreTable {
   return new SectionTable(sectionFile(paths, 'datastore.cfg', [datastoreType]), datastoreType);
+}
+
+function spelledOut(name: string, schema: TString, text: string): Record<string, unknown> {
+  const read = readPropertyString(schema, text);
+  if ('problem' in read) throw new ConfigError('config.value', `'${name}': ${read.problem}`);
+  return read.value;
+}
+
+/** The options in `tuning`, those that are given. ConfigError when the text does not fit. */
+export function tuningOf(record: DatastoreRecord): TuningOptions {
+  return record.tuning === undefined ? {} : spelledOut('tuning', tuningString, record.tuning);
+}
+
+/** The maintenance mode of a datastore; null when it is in none. */
+export function maintenanceOf(record: DatastoreRecord): MaintenanceMode | null {
+  const text = record['maintenance-mode'];
+  return text === undefined ? null : (spelledOut('maintenance-mode', maintenanceString, text) as MaintenanceMode);
+}
+
+export function backendOf(record: DatastoreRecord): BackendOptions {
+  return record.backend === undefined ? { type: 'filesystem' } : { type: 'filesystem', ...spelledOut('backend', backendString, record.backend) };
 }

@@ -23,8 +23,8 @@ const schema = `
 
 export interface JournalOptions {
   path: string;
-  /** Who delivers, e.g. host, port and user of a remote: another identity starts an empty journal. */
-  identity: string;
+  /** Who delivers, e.g. host, port and user of a remote: another identity starts an empty journal. Null: as the file says. */
+  identity: string | null;
   /** Changes with every boot of this host: chunks that were not flushed before a power loss are forgotten. */
   bootId: string;
   log: ProgressLog;
@@ -132,6 +132,12 @@ export class PossessionJournal {
     this.#guarded(() => this.#database.prepare('DELETE FROM arrival WHERE path = ?').run(arrivalPath(namespace, snapshot)), null);
   }
 
+  /** Who delivers; empty when nothing has been recorded yet. */
+  get identity(): string {
+    const value = this.#guarded(() => this.#database.prepare('SELECT value FROM meta WHERE key = ?').get('identity'), undefined)?.['value'];
+    return typeof value === 'string' ? value : '';
+  }
+
   /** Number of chunks known to have been delivered. */
   get size(): number {
     this.#write();
@@ -205,7 +211,7 @@ function openDatabase(options: JournalOptions): DatabaseSync {
     const write = database.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
     const identity = read.get('identity')?.['value'];
     database.exec('BEGIN IMMEDIATE');
-    if (identity !== options.identity) {
+    if (options.identity !== null && identity !== options.identity) {
       if (identity !== undefined) options.log.info('the remote now leads somewhere else: nothing that it delivered before counts');
       database.exec('DELETE FROM delivered; DELETE FROM unflushed; DELETE FROM arrival');
       write.run('identity', options.identity);

@@ -1,0 +1,243 @@
+import { AbortedError, ConfigError, FarshoreError, HttpError, errorChain } from '../base/errors.ts';
+import type { ProgressLog } from '../base/log.ts';
+import { systemClock } from '../base/clock.ts';
+import type { AccessControl } from '../access/access-control.ts';
+import { namespaceAclPath } from '../access/datastore-access.ts';
+import type { SyncJob, SyncJobTable } from '../config/job-config.ts';
+import type { RemoteTable } from '../config/remote-config.ts';
+import type { RemoteSecrets } from '../config/remote-secrets.ts';
+import { isOwner, userOf } from '../format/auth-id.ts';
+import { parentNamespace } from '../format/backup-path.ts';
+import { parseHumanByte } from '../format/human-byte.ts';
+import { RateLimiter } from '../protocol/rate-limit.ts';
+import { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
+import { FlightControl } from '../replication/flight-control.ts';
+import { parseGroupFilter } from '../replication/group-filter.ts';
+import type { JournalLease, Journals } from '../replication/journals.ts';
+import { LocalSource } from '../replication/local-source.ts';
+import { LocalTarget } from '../replication/local-target.ts';
+import type { ReplicationPolicy } from '../replication/policy.ts';
+import type { ReplicationSource } from '../replication/ports.ts';
+import { RemoteSource } from '../replication/remote-source.ts';
+import { replicate, type TargetPermissions } from '../replication/run.ts';
+import { startJob, type JobGround } from '../schedule/job-run.ts';
+import type { JobSource } from '../schedule/scheduler.ts';
+import type { TaskContext } from '../schedule/worker-task.ts';
+import type { Datastores } from './datastores.ts';
+
+const jobType = 'syncjob';
+const superuser = 'root@pam';
+const manualWaitMs = 10_000;
+
+/** What one pull does; the properties of a sync job that matter while it runs. */
+export type PullParameters = Omit<SyncJob, 'id' | 'schedule' | 'comment' | 'owner' | 'sync-direction' | 'run-on-mount' | 'unmount-on-done' | 'active-encryption-key' | 'associated-key'>;
+
+export interface SyncRunParts {
+  datastores: Datastores;
+  remotes: RemoteTable;
+  secrets: RemoteSecrets;
+  jobs: SyncJobTable;
+  access: AccessControl;
+  journals: Journals;
+  ground: JobGround;
+}
+
+/** Starts sync jobs and ad-hoc pulls as worker tasks (spec sync 3). */
+export class SyncRuns {
+  readonly #parts: SyncRunParts;
+
+  constructor(parts: SyncRunParts) {
+    this.#parts = parts;
+  }
+
+  /** Runs a configured job; the UPID. The caller's permission has been checked. */
+  async runJob(id: string, authId: string): Promise<string> {
+    return (await this.#startJob(this.#job(id), authId, undefined, manualWaitMs)).upid;
+  }
+
+  /** `POST pull`; the UPID. New groups belong to the caller. */
+  async pull(parameters: PullParameters, authId: string): Promise<string> {
+    const source = sourceLabel(parameters);
+    const policy = policyOf(parameters, authId);
+    this.#refuseSelf(parameters);
+    if (parameters.remote !== undefined) this.#endpoint(parameters.remote);
+    const task = await this.#parts.ground.tasks.start({ workerType: 'sync', workerId: parameters.store, authId }, async (context) => {
+      context.log.info(`pull datastore '${parameters.store}' from '${source}'`);
+      await this.#pull(parameters, policy, authId, context);
+      context.log.info(`pull datastore '${parameters.store}' end`);
+    });
+    return task.upid;
+  }
+
+  /** What the scheduler asks at each pass. Scheduled runs belong to root@pam. */
+  jobSource(): JobSource {
+    return {
+      jobType,
+      list: () =>
+        Promise.resolve(
+          this.#parts.jobs.list().records.map((job) => ({
+            id: job.id,
+            schedule: job.schedule,
+            run: async () => {
+              await this.#startJob(job, superuser, job.schedule, 0);
+            },
+          })),
+        ),
+    };
+  }
+
+  #job(id: string): SyncJob {
+    const job = this.#parts.jobs.find(id);
+    if (job === undefined) throw new HttpError(400, `no such sync '${id}'`);
+    return job;
+  }
+
+  async #startJob(job: SyncJob, authId: string, schedule: string | undefined, waitMs: number): Promise<{ upid: string }> {
+    this.#refuseSelf(job);
+    const workerId = `${job.remote ?? '-'}:${job['remote-store']}:${job.store}:${job.ns ?? ''}:${job.id}`;
+    return startJob(this.#parts.ground, {
+      job: { jobType, id: job.id },
+      task: { workerType: jobType, workerId, authId },
+      intro: `Starting datastore sync job '${workerId}'`,
+      ...(schedule === undefined ? {} : { schedule }),
+      waitMs,
+      body: async (context) => {
+        if (job['sync-direction'] === 'push') throw new ConfigError('config.push', `sync job '${job.id}' pushes: this version can only pull`);
+        const owner = job.owner ?? superuser;
+        context.log.info(`sync datastore '${job.store}' from '${sourceLabel(job)}'`);
+        await this.#pull(job, policyOf(job, owner), owner, context);
+        context.log.info(`sync job '${workerId}' end`);
+      },
+    });
+  }
+
+  #refuseSelf(parameters: PullParameters): void {
+    if (parameters.remote === undefined && parameters.store === parameters['remote-store']) {
+      throw new HttpError(400, `can't sync to same datastore`);
+    }
+  }
+
+  async #pull(parameters: PullParameters, policy: ReplicationPolicy, authId: string, context: TaskContext): Promise<void> {
+    using target = await this.#parts.datastores.open(parameters.store, 'write');
+    const flight = new FlightControl(systemClock);
+    using opened = await this.#openSource(parameters, policy, flight, context.signal);
+    try {
+      await replicate({
+        source: opened.source,
+        target: new LocalTarget(target.store),
+        policy,
+        journal: opened.journal.journal,
+        permissions: targetPermissions(this.#parts.access, authId, parameters.store),
+        log: context.log,
+        signal: context.signal,
+        flight,
+      });
+    } catch (e) {
+      if (e instanceof AbortedError && context.signal.aborted) throw new AbortedError('sync aborted', { cause: e });
+      explain(context.log, e);
+      throw e;
+    } finally {
+      await opened.source.close();
+    }
+  }
+
+  async #openSource(parameters: PullParameters, policy: ReplicationPolicy, flight: FlightControl, signal: AbortSignal): Promise<{ source: ReplicationSource; journal: JournalLease } & Disposable> {
+    const { journals, access } = this.#parts;
+    const { store, remote } = parameters;
+    const remoteStore = parameters['remote-store'];
+    if (remote === undefined) {
+      const lease = await this.#parts.datastores.open(remoteStore, 'read');
+      const journal = journals.ofDatastore(store, remoteStore);
+      const source = new LocalSource(lease.store, policy.sourceNamespace, {
+        mayRead: (namespace, owner) => {
+          const path = namespaceAclPath(remoteStore, namespace);
+          return access.check(policy.owner, path, ['Datastore.Read']) || (access.check(policy.owner, path, ['Datastore.Backup']) && isOwner(owner, policy.owner));
+        },
+      });
+      return disposable(source, journal, () => lease[Symbol.dispose]());
+    }
+    const endpoint = this.#endpoint(remote);
+    const journal = journals.ofRemote(store, remote, `${endpoint.host}:${endpoint.port}:${userOf(endpoint.authId)}`);
+    const source = new RemoteSource({
+      endpoint,
+      remote,
+      store: remoteStore,
+      namespace: policy.sourceNamespace,
+      flight,
+      limiter: limiterOf(parameters),
+      signal,
+    });
+    return disposable(source, journal, () => {});
+  }
+
+  #endpoint(name: string): RemoteEndpoint {
+    const record = this.#parts.remotes.find(name);
+    if (record === undefined) throw new HttpError(400, `no such remote '${name}'`);
+    return new RemoteEndpoint({
+      host: record.host,
+      port: record.port,
+      authId: record['auth-id'],
+      secret: this.#parts.secrets.open(name, record.password),
+      fingerprint: record.fingerprint,
+    });
+  }
+}
+
+function disposable(source: ReplicationSource, journal: JournalLease, also: () => void): { source: ReplicationSource; journal: JournalLease } & Disposable {
+  return {
+    source,
+    journal,
+    [Symbol.dispose]: () => {
+      journal[Symbol.dispose]();
+      also();
+    },
+  };
+}
+
+function sourceLabel(parameters: Pick<PullParameters, 'remote' | 'remote-store'>): string {
+  return parameters.remote === undefined ? parameters['remote-store'] : `${parameters.remote}/${parameters['remote-store']}`;
+}
+
+function policyOf(parameters: PullParameters, owner: string): ReplicationPolicy {
+  return {
+    sourceNamespace: parameters['remote-ns'] ?? '',
+    targetNamespace: parameters.ns ?? '',
+    maxDepth: parameters['max-depth'],
+    owner,
+    groupFilters: (parameters['group-filter'] ?? []).map((text) => parseGroupFilter(text)),
+    removeVanished: parameters['remove-vanished'] ?? false,
+    transferLast: parameters['transfer-last'],
+    encryptedOnly: parameters['encrypted-only'] ?? false,
+    verifiedOnly: parameters['verified-only'] ?? false,
+    resyncCorrupt: parameters['resync-corrupt'] ?? false,
+    workerThreads: parameters['worker-threads'],
+  };
+}
+
+function limiterOf(parameters: PullParameters): RateLimiter {
+  const bytes = (text: string | undefined): number | undefined => (text === undefined ? undefined : parseHumanByte(text));
+  return new RateLimiter({
+    rateIn: bytes(parameters['rate-in']),
+    burstIn: bytes(parameters['burst-in']),
+    rateOut: bytes(parameters['rate-out']),
+    burstOut: bytes(parameters['burst-out']),
+  });
+}
+
+/** Run-time rights of the job's owner in the target (spec sync 2.4). */
+function targetPermissions(access: AccessControl, authId: string, store: string): TargetPermissions {
+  const missing = (namespace: string, privilege: 'Datastore.Backup' | 'Datastore.Modify'): string | null => {
+    const path = namespaceAclPath(store, namespace);
+    return access.check(authId, path, [privilege]) ? null : `missing permissions '${privilege}' on '${path}'`;
+  };
+  return {
+    write: (namespace) => missing(namespace, 'Datastore.Backup'),
+    createNamespace: (namespace) => missing(parentNamespace(namespace) ?? '', 'Datastore.Modify'),
+    removeNamespace: (namespace) => missing(parentNamespace(namespace) ?? '', 'Datastore.Modify'),
+  };
+}
+
+/** The task ends with the error anyway; what mends it belongs beside it. */
+function explain(log: ProgressLog, e: unknown): void {
+  if (e instanceof FarshoreError && e.hint !== undefined && e.code !== 'sync.errors') log.info(`${errorChain(e)}; ${e.hint}`);
+}

@@ -66,6 +66,7 @@ test('status fields of listings, as recorded', () => {
   assert.deepEqual(jobStatus(created, 'sun 04:00', 'UTC'), { 'next-run': 1795924800 });
   assert.deepEqual(jobStatus(created, undefined), {});
   assert.deepEqual(jobStatus({ state: 'started', upid }, undefined), { 'last-run-upid': upid });
+  assert.deepEqual(jobStatus({ state: 'started', upid }, 'whenever'), { 'last-run-upid': upid });
 });
 
 test('last run: start of the task, or the change of the schedule', () => {

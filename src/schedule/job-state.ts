@@ -1,4 +1,4 @@
-import { FormatError } from '../base/errors.ts';
+import { ConfigError, FormatError } from '../base/errors.ts';
 import { parseUpid } from '../format/upid.ts';
 import { nextEventAfter, parseCalendarEvent } from './calendar-event.ts';
 import { taskStatusText } from './task-status.ts';
@@ -99,7 +99,10 @@ function listedFrom(state: JobState): number {
   return lastRunTime(state);
 }
 
-/** Status fields for a job with this `schedule`. ConfigError when the schedule is not a calendar event. */
+/**
+ * Status fields for a job with this `schedule`. A schedule that is no calendar event has no next run: one bad job must not
+ * hide the others of a listing, and the scheduler says what is wrong with it.
+ */
 export function jobStatus(state: JobState, schedule: string | undefined, timeZone?: string): JobStatus {
   const status: JobStatus = {};
   if (state.state === 'started' || state.state === 'finished') status['last-run-upid'] = state.upid;
@@ -108,11 +111,17 @@ export function jobStatus(state: JobState, schedule: string | undefined, timeZon
     status['last-run-endtime'] = state.result.endtime;
   }
   if (state.state === 'unknown') status['last-run-state'] = 'unknown';
-  if (schedule !== undefined && schedule !== '') {
-    const next = nextEventAfter(parseCalendarEvent(schedule), listedFrom(state), timeZone);
-    if (next !== null) status['next-run'] = next;
+  const next = schedule === undefined || schedule === '' ? null : nextRun(schedule, listedFrom(state), timeZone);
+  return next === null ? status : { ...status, 'next-run': next };
+}
+
+function nextRun(schedule: string, after: number, timeZone: string | undefined): number | null {
+  try {
+    return nextEventAfter(parseCalendarEvent(schedule), after, timeZone);
+  } catch (e) {
+    if (e instanceof ConfigError) return null;
+    throw e;
   }
-  return status;
 }
 
 /**

@@ -76,9 +76,13 @@ export function goldenChunk(hex: string): Buffer {
   return goldenFile(`.chunks/${hex.slice(0, 4)}/${hex}`);
 }
 
-/** The raw key of a golden key file, e.g. `kdf-scrypt`. */
-export async function goldenKey(name: string): Promise<CryptConfig> {
-  return new CryptConfig(await loadKey(parseKeyFile(readFixture(`keys/${name}.key`)), () => goldenPassphrase));
+const keys = new Map<string, Promise<CryptConfig>>();
+
+/** The key in a golden key file, e.g. `kdf-scrypt`; derived once per process. */
+export function goldenKey(name: string): Promise<CryptConfig> {
+  const known = keys.get(name) ?? loadKey(parseKeyFile(readFixture(`keys/${name}.key`)), () => goldenPassphrase).then((key) => new CryptConfig(key));
+  keys.set(name, known);
+  return known;
 }
 
 /** Plain content of a whole index archive of the golden datastore, e.g. `host/plain/2025-10-10T08:53:20Z/root.pxar.didx`. */

@@ -1,7 +1,6 @@
-import { ConfigError, FarshoreError, HttpError, errorCode } from '../base/errors.ts';
+import { FarshoreError, HttpError, errorCode } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
-import { datastoreSchema, type DatastoreRecord, type DatastoreTable, type MaintenanceMode, type TuningOptions } from '../config/datastore-config.ts';
-import { readPropertyString } from '../config/schema-check.ts';
+import { maintenanceOf, tuningOf, type DatastoreRecord, type DatastoreTable, type MaintenanceMode } from '../config/datastore-config.ts';
 import { Datastore } from '../datastore/datastore.ts';
 import type { DatastoreTuning } from '../datastore/tuning.ts';
 
@@ -106,7 +105,7 @@ export class Datastores {
   }
 
   #options(record: DatastoreRecord): { name: string; path: string; locksRoot: string; tuning: Partial<DatastoreTuning>; log: ProgressLog } {
-    return { name: record.name, path: record.path, locksRoot: this.#locksRoot, tuning: tuningOf(record), log: this.#log };
+    return { name: record.name, path: record.path, locksRoot: this.#locksRoot, tuning: openTuning(record), log: this.#log };
   }
 
   async #handle(record: DatastoreRecord): Promise<OpenStore> {
@@ -128,21 +127,8 @@ export class Datastores {
   }
 }
 
-/** `type=offline,message=...` of datastore.cfg, null when none is set. */
-export function maintenanceOf(record: DatastoreRecord): MaintenanceMode | null {
-  const text = record['maintenance-mode'];
-  return text === undefined ? null : (propertiesOf(record.name, 'maintenance-mode', text) as MaintenanceMode);
-}
-
-function propertiesOf(store: string, property: 'maintenance-mode' | 'tuning', text: string): Record<string, unknown> {
-  const read = readPropertyString(datastoreSchema.properties[property], text);
-  if ('problem' in read) throw new ConfigError('config.property', `datastore '${store}': ${property}: ${read.problem}`);
-  return read.value;
-}
-
-function tuningOf(record: DatastoreRecord): Partial<DatastoreTuning> {
-  if (record.tuning === undefined) return {};
-  const options = propertiesOf(record.name, 'tuning', record.tuning) as TuningOptions;
+function openTuning(record: DatastoreRecord): Partial<DatastoreTuning> {
+  const options = tuningOf(record);
   const tuning: { [K in keyof DatastoreTuning]: DatastoreTuning[K] | undefined } = {
     chunkOrder: options['chunk-order'],
     syncLevel: options['sync-level'],

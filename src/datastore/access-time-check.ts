@@ -21,12 +21,12 @@ export function zeroChunkBlob(): Buffer {
   return zeroChunk;
 }
 
-/** The check of spec retention 5.1 on a chunk's file. StoreError `store.access-time`. */
+/** The check of spec retention 5.1 on a chunk's file: returns the new access time in seconds. StoreError `store.access-time`. */
 export async function checkAccessTimes(
   chunks: Pick<ChunkBackend, 'insert' | 'touch'>,
   chunkPath: (digest: Digest) => string,
   options: { log?: ProgressLog; signal?: AbortSignal },
-): Promise<void> {
+): Promise<number> {
   const log = options.log ?? silentLog;
   const path = chunkPath(zeroChunkDigest);
   const look = async (): Promise<{ atimeNs: bigint; mtimeNs: bigint; ino: bigint }> => {
@@ -43,7 +43,7 @@ export async function checkAccessTimes(
     await chunks.touch(zeroChunkDigest);
     const after = await look();
     if (before.ino !== after.ino) continue;
-    if (after.atimeNs > before.atimeNs) return;
+    if (after.atimeNs > before.atimeNs) return Number(after.atimeNs / 1_000_000_000n);
     const times = (of: typeof before): string => `access ${of.atimeNs} ns, modify ${of.mtimeNs} ns since the epoch`;
     log.warn('Chunk metadata was not correctly updated during access time safety check:');
     log.info(`Timestamps before update: ${times(before)}`);

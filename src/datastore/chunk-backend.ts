@@ -65,9 +65,10 @@ export interface ChunkBackend {
 
   /**
    * Proves that `touch` moves the time that `sweep` compares, by means of the chunk of 4 MiB zeros, which stays in the store (spec retention 5.1).
-   * Takes a second. StoreError `store.access-time` when it does not: then nothing may be swept.
+   * Takes a second. StoreError `store.access-time` when it does not: then nothing may be swept. Returns the time (seconds) that the touch has set:
+   * the clock of the store, which may be another host's.
    */
-  checkAccessTimes(options: { log?: ProgressLog; signal?: AbortSignal }): Promise<void>;
+  checkAccessTimes(options: { log?: ProgressLog; signal?: AbortSignal }): Promise<number>;
 
   /** Removes what was last used too long ago (spec formats 8.3). Only garbage collection calls it, holding the process lock alone. */
   sweep(minAtime: number, oldestWriter: number, options?: SweepOptions): Promise<SweepStatistics>;

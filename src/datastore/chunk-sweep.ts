@@ -42,7 +42,7 @@ export async function sweepChunkFolders(chunks: string, busy: KeyedMutex, limits
   let leftovers = 0;
   let percentShown = 0;
   // Folders that are missing, or are made later, hold nothing old.
-  for (const folderName of (await readFolder(chunks)).filter((name) => folderPattern.test(name)).toSorted()) {
+  for (const folderName of (await readChunksFolder(chunks)).filter((name) => folderPattern.test(name)).toSorted()) {
     throwIfAborted(options.signal);
     const folder = join(chunks, folderName);
     const names = await readFolder(folder);
@@ -62,6 +62,14 @@ export async function sweepChunkFolders(chunks: string, busy: KeyedMutex, limits
   }
   if (leftovers > 0) (options.log ?? silentLog).info(`Removed ${leftovers} leftover temporary files`);
   return statistics;
+}
+
+async function readChunksFolder(chunks: string): Promise<string[]> {
+  try {
+    return await readdir(chunks);
+  } catch (e) {
+    throw toStoreError(e, `unable to read '${chunks}'`);
+  }
 }
 
 async function readFolder(folder: string): Promise<string[]> {

@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { digestLength, type Digest } from '../base/bytes.ts';
 import { FormatError } from '../base/errors.ts';
-import { archiveKind } from '../format/backup-path.ts';
 import { indexFileLength, indexHeaderLength, parseIndexHeader, type IndexEntry, type IndexHeader, type IndexKind } from '../format/chunk-index.ts';
 import { openRegularFile } from './file-read.ts';
 import { quotedPath, toStoreError } from './store-error.ts';
@@ -11,11 +10,11 @@ import { quotedPath, toStoreError } from './store-error.ts';
 /** Entries per read: 640 KiB of a dynamic index. */
 const batchEntries = 16_384;
 
-/** Kind of an index by its file name. FormatError for a blob or anything else. */
+/** Kind of an index by the extension of its file, which is all that counts. FormatError for a blob or anything else. */
 export function indexKindOf(path: string): IndexKind {
-  const kind = archiveKind(path);
-  if (kind === 'blob') throw new FormatError('format.archive-kind', `${quotedPath(path)} is not an index`);
-  return kind;
+  if (path.endsWith('.fidx')) return 'fixed';
+  if (path.endsWith('.didx')) return 'dynamic';
+  throw new FormatError('format.archive-kind', `${quotedPath(path)} is not an index`);
 }
 
 /**

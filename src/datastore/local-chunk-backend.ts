@@ -145,8 +145,8 @@ export class LocalChunkBackend implements ChunkBackend {
     return (await this.#stat(this.chunkPath(digest)))?.ino ?? null;
   }
 
-  async checkAccessTimes(options: { log?: ProgressLog; signal?: AbortSignal }): Promise<void> {
-    await checkAccessTimes(this, (digest) => this.chunkPath(digest), options);
+  async checkAccessTimes(options: { log?: ProgressLog; signal?: AbortSignal }): Promise<number> {
+    return checkAccessTimes(this, (digest) => this.chunkPath(digest), options);
   }
 
   async sweep(minAtime: number, oldestWriter: number, options: SweepOptions = {}): Promise<SweepStatistics> {

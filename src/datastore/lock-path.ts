@@ -50,7 +50,7 @@ export function manifestLockPath(locksRoot: string, store: string, namespace: st
   return objectLockPath(locksRoot, store, namespace, `${snapshotText}/.index.json.lck`);
 }
 
-/** Lock of the move journal of a datastore. */
-export function moveJournalLockPath(locksRoot: string, store: string): string {
+/** Move journal of a datastore; the file is its own lock (spec formats 4.8). */
+export function moveJournalPath(locksRoot: string, store: string): string {
   return join(locksRoot, store, 'move-journal');
 }

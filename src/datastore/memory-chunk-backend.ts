@@ -77,9 +77,10 @@ export class MemoryChunkBackend implements ChunkBackend {
     return this.stored.get(toHex(digest))?.order ?? null;
   }
 
-  async checkAccessTimes(options: { signal?: AbortSignal }): Promise<void> {
+  async checkAccessTimes(options: { signal?: AbortSignal }): Promise<number> {
     await this.insert(zeroChunkDigest, zeroChunkBlob());
     await pause(0, options.signal);
+    return this.stored.get(toHex(zeroChunkDigest))!.usedAt;
   }
 
   async sweep(minAtime: number, oldestWriter: number, options: SweepOptions = {}): Promise<SweepStatistics> {

@@ -34,9 +34,8 @@ export async function readFileLimited(path: string, maxSize: number): Promise<Bu
   }
 }
 
-/** The file's bytes in order, in new buffers of up to 1 MiB. */
-export async function* streamFile(path: string): AsyncGenerator<Buffer, void> {
-  const { handle } = await openRegularFile(path);
+/** An open file's bytes in order, in new buffers of up to 1 MiB; the handle stays open. `path` is for messages. */
+export async function* streamOpenFile(handle: FileHandle, path: string): AsyncGenerator<Buffer, void> {
   try {
     for (let position = 0; ; ) {
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(streamBlockSize), 0, streamBlockSize, position);
@@ -46,6 +45,14 @@ export async function* streamFile(path: string): AsyncGenerator<Buffer, void> {
     }
   } catch (e) {
     throw toStoreError(e, `unable to read ${quotedPath(path)}`);
+  }
+}
+
+/** The file's bytes in order, in new buffers of up to 1 MiB. */
+export async function* streamFile(path: string): AsyncGenerator<Buffer, void> {
+  const { handle } = await openRegularFile(path);
+  try {
+    yield* streamOpenFile(handle, path);
   } finally {
     await handle.close();
   }

@@ -139,6 +139,16 @@ export class LockedGroup implements AsyncDisposable {
   }
 }
 
+/**
+ * Gives a group to `newOwner` under its lock, if it still belongs to `expectedOwner`, which the caller was allowed to judge by
+ * (spec retention 10; null = whatever it says, to mend an owner that cannot be read). Throws StoreError `store.owner`, `store.locked`.
+ */
+export async function changeOwner(store: Datastore, namespace: string, group: BackupGroup, expectedOwner: string | null, newOwner: string): Promise<void> {
+  await using locked = await lockGroup(store, namespace, group);
+  if (expectedOwner !== null && locked.owner !== expectedOwner) throw new StoreError('store.owner', `${expectedOwner} does not own this group anymore`);
+  await locked.setOwner(newOwner);
+}
+
 /** Locks a group that exists. Throws StoreError `store.no-such-group`, `store.locked`. */
 export async function lockGroup(store: Datastore, namespace: string, group: BackupGroup): Promise<LockedGroup> {
   if (!(await groupExists(store, namespace, group))) throw noSuchGroup(store, namespace, group);

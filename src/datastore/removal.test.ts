@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { emptyStore, goldenStore } from '../../test/support/datastore.ts';
 import { parseSnapshot, type BackupSnapshot } from '../format/backup-path.ts';
 import type { Datastore } from './datastore.ts';
-import { createLockedGroup, listGroups, lockGroup, readOwner } from './groups.ts';
+import { changeOwner, createLockedGroup, listGroups, lockGroup, readOwner } from './groups.ts';
 import { createNamespace, listNamespaces, removeEmptyNamespace } from './namespaces.ts';
 import { removeGroup, removeNamespace, removeSnapshot } from './removal.ts';
 import { listSnapshots, setProtected, setSnapshotNotes, readSnapshotNotes } from './snapshots.ts';
@@ -89,6 +89,9 @@ test('a group left without owner by a crash is taken over only while it is empty
     await locked.setOwner('alice@pbs!backup');
   }
   assert.equal(await readOwner(store, '', group), 'alice@pbs!backup');
+  await assert.rejects(changeOwner(store, '', group, 'bob@pbs', 'carol@pbs'), { code: 'store.owner', message: 'bob@pbs does not own this group anymore' });
+  await changeOwner(store, '', group, 'alice@pbs!backup', 'carol@pbs');
+  assert.equal(await readOwner(store, '', group), 'carol@pbs');
   await assert.rejects(createLockedGroup(store, 'nowhere', group, 'root@pam'), { code: 'store.namespace-missing' });
 });
 

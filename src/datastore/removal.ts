@@ -1,5 +1,5 @@
 import { errorCode, StoreError, toError } from '../base/errors.ts';
-import { groupText, snapshotText, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
+import { groupText, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
 import type { Datastore } from './datastore.ts';
 import { groupExists, listGroups, lockGroup, noSuchGroup } from './groups.ts';
 import { listNamespaces, removeEmptyNamespace } from './namespaces.ts';
@@ -96,9 +96,4 @@ export async function removeNamespace(
     if (!(await removeEmptyNamespace(store, level))) total.complete = false;
   }
   return total;
-}
-
-/** `host/x/2025-01-01T00:00:00Z`, with the namespace's directories in front outside the root. */
-export function relativeSnapshotText(store: Datastore, namespace: string, snapshot: BackupSnapshot): string {
-  return namespace === '' ? snapshotText(snapshot) : store.snapshotPath(namespace, snapshot).slice(store.path.length + 1);
 }

@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { forEachLimited } from '../base/async.ts';
-import { clientLogFileName, manifestFileName, type BackupGroup, type BackupSnapshot, type BackupType } from '../format/backup-path.ts';
+import { manifestFileName, type BackupGroup, type BackupSnapshot, type BackupType } from '../format/backup-path.ts';
 import { manifestNotes, verifyState, type CryptMode, type VerifyState } from '../format/manifest.ts';
 import type { Datastore } from './datastore.ts';
 import { listGroups, readGroupNotes, readOwner } from './groups.ts';
@@ -201,9 +201,4 @@ export async function datastoreUsage(store: Datastore): Promise<DatastoreUsage> 
   } catch (e) {
     throw toStoreError(e, `unable to get the usage of datastore '${store.name}'`);
   }
-}
-
-/** Whether a file of a snapshot is one that the manifest does not list. */
-export function isUnlistedByDesign(filename: string): boolean {
-  return filename === manifestFileName || filename === clientLogFileName;
 }

@@ -105,6 +105,21 @@ test('giving up removes a new snapshot and a new group, and leaves an old one as
   assert.equal((await snapshotEntry(store, '', snapshot))?.protected, true);
 });
 
+test('a client log may come later, without touching anything else', async () => {
+  await using empty = await emptyStore();
+  const { store } = empty;
+  await using group = await createLockedGroup(store, '', snapshot, 'root@pam');
+  await write(group, { 'a.blob': 'a' });
+  const manifest = readFileSync(join(store.snapshotPath('', snapshot), 'index.json.blob'));
+  {
+    await using writer = await group.openSnapshot(snapshot.time);
+    await writer.stage('client.log.blob', blobOf('log'), 1000);
+    await writer.commit('client.log.blob');
+  }
+  assert.deepEqual(readdirSync(store.snapshotPath('', snapshot)).toSorted(), ['a.blob', 'client.log.blob', 'index.json.blob']);
+  assert.deepEqual(readFileSync(join(store.snapshotPath('', snapshot), 'index.json.blob')), manifest);
+});
+
 test('a file that is too large, a failing source, and bad names leave nothing', async () => {
   await using empty = await emptyStore();
   await using group = await createLockedGroup(empty.store, '', snapshot, 'root@pam');

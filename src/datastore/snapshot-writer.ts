@@ -138,7 +138,8 @@ export class SnapshotWriter implements AsyncDisposable {
     const staged = this.#staged.get(filename);
     if (staged === undefined) throw new StoreError('store.not-staged', `${filename} was not staged`);
     this.#staged.delete(filename);
-    if (this.#wasFinished) {
+    // Nothing vouches for the client log: it may come at any time.
+    if (this.#wasFinished && filename !== clientLogFileName) {
       const earlier = this.#deferred.get(filename);
       if (earlier !== undefined) await unlinkIfThere(earlier.path);
       this.#deferred.set(filename, staged);

@@ -40,6 +40,8 @@ export interface VerifyOptions {
   readThreads?: number | undefined;
   /** Chunks checked at the same time; default: the datastore's tuning. */
   verifyThreads?: number | undefined;
+  /** Whose groups the walk's `access` limits the run to; only for its log. */
+  limitedTo?: string | undefined;
 }
 
 export interface VerifySummary {
@@ -75,6 +77,7 @@ export async function verifyNamespaces(store: Datastore, walk: WalkOptions, opti
   const run = new VerifyRun(store, options);
   const { log } = options;
   log.info(`verify datastore ${store.name}`);
+  if (options.limitedTo !== undefined) log.info(`limiting to backups owned by ${options.limitedTo}`);
   const groups: Array<{ namespace: string; group: BackupGroup }> = [];
   for await (const item of walkGroups(store, walk)) {
     if ('error' in item) {

@@ -118,6 +118,12 @@ test('broken catalogs are refused', async () => {
   await assert.rejects(reader(withRoot([empty], 8)).directory(9), FormatError);
 });
 
+test('a child lies before its parent, behind the magic', () => {
+  const block = (position: number): Buffer => encodeCatalogBlock([{ type: 'd', name: Buffer.from('x'), position }], 100);
+  assert.deepEqual(decodeCatalogBlock(block(8), 100), [{ type: 'd', name: Buffer.from('x'), position: 8 }]);
+  for (const position of [100, 7, 0]) assert.throws(() => decodeCatalogBlock(block(position), 100), /back pointer \d+ out of range/);
+});
+
 test('a false count costs no memory', () => {
   const body = encodeUnsigned(2 ** 50);
   assert.throws(() => decodeCatalogBlock(Buffer.concat([encodeUnsigned(body.length), body]), 8), FormatError);

@@ -12,9 +12,9 @@ export interface ProgressLog {
 /** Takes everything, keeps nothing. */
 export const silentLog: ProgressLog = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
-/** Puts `[prefix] ` before each line. */
+/** Puts `[prefix]: ` before each line. */
 export function prefixedLog(log: ProgressLog, prefix: string): ProgressLog {
-  const line = (message: string): string => `[${prefix}] ${message}`;
+  const line = (message: string): string => `[${prefix}]: ${message}`;
   return {
     debug: (message) => log.debug(line(message)),
     info: (message) => log.info(line(message)),

@@ -68,7 +68,7 @@ async function receive(socket: Socket, enough: (bytes: Buffer) => boolean = () =
   return bytes;
 }
 
-test('offers what the reference offers', async (t) => {
+test('offers what the reference offers, with a smaller window for streams', async (t) => {
   const { port } = await fixture(t);
   const socket = connect(port, '127.0.0.1');
   socket.write(clientHello());
@@ -78,7 +78,7 @@ test('offers what the reference offers', async (t) => {
   const { payload } = frames.find((one) => one.type === frameType.settings && one.flags === 0)!;
   const settings: Record<number, number> = {};
   for (let at = 0; at < payload.length; at += 6) settings[payload.readUInt16BE(at)] = payload.readUInt32BE(at + 2);
-  assert.deepEqual(settings, { 3: 200, 4: 33_554_432, 5: 4_194_304, 6: 16_384 });
+  assert.deepEqual(settings, { 3: 200, 4: 4_194_304, 5: 4_194_304, 6: 16_384 });
   const update = frames.find((one) => one.type === windowUpdate)!;
   assert.deepEqual([update.stream, update.payload.readUInt32BE()], [0, 33_488_897]);
 });
@@ -200,6 +200,24 @@ test('a stream that the client resets lets go of what it held', async (t) => {
   for (let i = 0; i < 10; i += 1) await h2Request(client, 'POST', '/finish');
   assert.equal(held.streams, 0);
   client.close();
+});
+
+test('bodies that nobody reads are held up at the client', async (t) => {
+  const streamWindow = 20_000;
+  let received = (): number => 0;
+  const server = await socketServer((socket) => {
+    received = () => (socket as Socket).bytesRead;
+    const waiting = sessionEndpoint({ method: 'POST', path: '/wait', body: 'stream', parameters: Type.Object({}), handler: (_p, { signal }) => new Promise((resolve) => signal.addEventListener('abort', resolve)) });
+    return serveSession(socket, { endpoints: [waiting], log: silentLog, streamWindow });
+  });
+  t.after(server.close);
+  const client = await h2Client(server.port);
+  for (let i = 0; i < 50; i += 1) client.request({ ':method': 'POST', ':path': '/wait' }).on('error', () => {}).end(Buffer.alloc(1024 * 1024));
+  // A ping runs behind everything that the windows let out.
+  for (let i = 0; i < 20; i += 1) await new Promise((resolve) => client.ping(resolve));
+  assert.ok(received() > 50 * streamWindow);
+  assert.ok(received() < 50 * streamWindow + 100_000, `${received()} bytes`);
+  client.destroy();
 });
 
 const conversation = Buffer.concat([clientHello(), requestFrame(1, 'POST', '/finish'), requestFrame(3, 'GET', '/bytes?n=70000'), requestFrame(5, 'GET', '/stream?pieces=20'), frame(ping, 0, 0, Buffer.alloc(8))]);

@@ -12,8 +12,13 @@ import { assertParameterSchema, checkPairs, decodeForm, ParameterError } from '.
 import { decodeParameters, readParameterBody } from './request-body.ts';
 import { parseRequestTarget } from './request-target.ts';
 
-/** What a session offers (spec backup-protocol 3): the recorded values of the reference's server. */
+/** What a session offers (spec backup-protocol 3): the recorded values of the reference's server, but for the window of a stream. */
 export const sessionWindow = 32 * 1024 * 1024;
+/**
+ * The reference offers 32 MiB here too and relies on the window of the connection. Node gives that one back as bytes arrive,
+ * read or not, so that a client could make this process hold streams × stream window: 6.4 GiB. A usual chunk fits into 4 MiB whole.
+ */
+export const sessionStreamWindow = 4 * 1024 * 1024;
 export const sessionFrameSize = 4 * 1024 * 1024;
 export const sessionStreams = 200;
 const sessionHeaderList = 16 * 1024;
@@ -66,6 +71,8 @@ export interface SessionOptions {
   /** Task log: failed requests, with `debug` every request. */
   log: ProgressLog;
   debug?: boolean;
+  /** Bytes that one request body may have unread; times 200 streams it bounds what a client can park here. Default sessionStreamWindow. */
+  streamWindow?: number;
   /** Ends the session at once. */
   signal?: AbortSignal;
   /** Delay of a handler's 401 (spec rest-api 1). Default 3000. */
@@ -97,7 +104,7 @@ export async function serveSession(socket: Duplex, options: SessionOptions): Pro
   }
   const session = performServerHandshake(socket, {
     maxSessionMemory: sessionMemoryMb,
-    settings: { initialWindowSize: sessionWindow, maxFrameSize: sessionFrameSize, maxConcurrentStreams: sessionStreams, maxHeaderListSize: sessionHeaderList },
+    settings: { initialWindowSize: options.streamWindow ?? sessionStreamWindow, maxFrameSize: sessionFrameSize, maxConcurrentStreams: sessionStreams, maxHeaderListSize: sessionHeaderList },
   });
   session.setLocalWindowSize(sessionWindow);
   const running = new Set<Promise<void>>();

@@ -14,6 +14,9 @@ const chunksInFlight = 24;
 /** 64 TiB in chunks of 4 MiB, 0.7 GiB of memory. */
 const allowedChunksLimit = 16 * 1024 * 1024;
 
+/** Requests of this protocol have no body. */
+const requestBodyWindow = 16 * 1024;
+
 const speedtestBody = Buffer.alloc(1024 * 1024, 'A');
 
 /** The snapshot of a reader session. The maker holds the snapshot's shared lock until the session has ended. */
@@ -61,6 +64,7 @@ export async function serveReaderSession(socket: Duplex, options: ReaderSessionO
   const end = await serveSession(socket, {
     endpoints: readerEndpoints(options.snapshot),
     log,
+    streamWindow: requestBodyWindow,
     ...(options.debug === undefined ? {} : { debug: options.debug }),
     ...(signal === undefined ? {} : { signal }),
     ...(options.unauthorizedDelayMs === undefined ? {} : { unauthorizedDelayMs: options.unauthorizedDelayMs }),

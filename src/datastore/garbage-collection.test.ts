@@ -6,6 +6,7 @@ import { lstat, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { makeChunk, type Chunk } from '../../test/support/chunk-backend-suite.ts';
+import { faultyChunkBackend } from '../../test/support/faulty-chunk-backend.ts';
 import { readFixture, temporaryFolder, unpackGoldenDatastore } from '../../test/support/golden.ts';
 import { bytesEqual, toHex, type Digest } from '../base/bytes.ts';
 import { AbortedError } from '../base/errors.ts';
@@ -387,4 +388,20 @@ test('a failing unlink ends the run as an error', async () => {
   armFailpoint('sweep.unlink', 'error');
   await assert.rejects(scene.collect(), { code: 'failpoint' });
   assert.equal(scene.store.processLock.heldAlone, false);
+});
+
+test('whichever call of the chunk store fails, the run ends as an error and every index stays whole', async () => {
+  for (const [method, calls] of [['touch', [1, 20, 37]], ['sweep', [1]]] as const) {
+    for (const call of calls) {
+      await using scene = await Scene.make();
+      const garbage = await scene.addChunk(30 * day);
+      const before = readFileSync(join(scene.base, '.gc-status'), 'utf8');
+      const { backend, pending } = faultyChunkBackend(scene.backend, [{ method, call, code: 'store.io' }]);
+      await assert.rejects(collectGarbage({ ...scene.store, chunks: backend }, { upid: null, log: scene.log }), { code: 'store.io' });
+      assert.equal(pending().length, 0);
+      assert.ok(await scene.has(garbage));
+      assert.equal(readFileSync(join(scene.base, '.gc-status'), 'utf8'), before);
+      assert.equal(await checkWhole(scene.base, scene.backend), 37);
+    }
+  }
 });

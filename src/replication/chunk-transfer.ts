@@ -76,7 +76,7 @@ export class ChunkTransfer {
       throwIfAborted(this.#signal);
       if (failures.length > 0) break;
       if (size < 1 || size > maxChunkPlainSize) throw new FormatError('format.index', `${options.archive}: chunk ${toHex(digest)} with a size of ${size} bytes`);
-      if ((options.repair ? this.#checked : this.#settled).has(digest)) {
+      if (this.#isSettled(digest, options)) {
         options.onSettled(size);
         continue;
       }
@@ -96,10 +96,11 @@ export class ChunkTransfer {
           continue;
         }
         const permit = await this.#flight.acquire(size, this.#signal);
+        // Another snapshot may have asked for it, or even have finished, while this one waited.
         const again = this.#inFlight.get(key);
-        if (again !== undefined) {
+        if (again !== undefined || this.#isSettled(own, options)) {
           permit.release(0);
-          work = again.then(() => 0, () => this.#obtain(session, own, size, options));
+          work = again === undefined ? Promise.resolve(0) : again.then(() => 0, () => this.#obtain(session, own, size, options));
         } else {
           work = this.#fetch(session, own, size, options, permit);
           this.#inFlight.set(key, work);
@@ -183,6 +184,10 @@ export class ChunkTransfer {
     if (existing !== null && (bytesEqual(existing, blob) || (await isSound(existing, digest, size)))) return;
     await this.#target.storeChunk(digest, blob, true);
     this.#report.repairedChunks += 1;
+  }
+
+  #isSettled(digest: Digest, options: ArchiveOptions): boolean {
+    return (options.repair ? this.#checked : this.#settled).has(digest);
   }
 
   #settle(digest: Digest, checked: boolean): void {

@@ -190,7 +190,6 @@ class ReplicationRun {
   async #syncGroups(from: string, to: string, listed: SourceNamespace, targetGroups: number, plan: NamespacePlan): Promise<void> {
     const { log, policy } = this.#job;
     const snapshots = Map.groupBy(listed.snapshots, groupText);
-    const before = this.#report.snapshots;
     const running: Array<Promise<void>> = [];
     for (const groupPlan of plan.groups) {
       await this.#groupSlots.acquire();
@@ -217,7 +216,7 @@ class ReplicationRun {
         this.#failed(`removing vanished groups of namespace '${to}' failed`, e);
       }
     }
-    log.info(`Finished syncing ${from === '' ? 'root namespace' : `namespace ${from}`}, current progress: ${this.#report.groups} groups, ${this.#report.snapshots - before} snapshots`);
+    log.info(`Finished syncing ${from === '' ? 'root namespace' : `namespace ${from}`}, current progress: ${this.#report.groups} groups, ${this.#report.snapshots} snapshots`);
   }
 
   /** The run goes on past this, unless nothing else can succeed either. */

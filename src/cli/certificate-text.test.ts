@@ -3,20 +3,12 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { CannedServer, recordings, runWith } from '../../test/support/manager-runs.ts';
 import { addressBytes, certificateText } from './certificate-text.ts';
-import { renderCertificateTime, renderTime } from './renderers.ts';
 
 test('addresses as bytes', () => {
   assert.deepEqual(addressBytes('127.0.0.1'), [127, 0, 0, 1]);
   assert.deepEqual(addressBytes('0:0:0:0:0:0:0:1'), [...Array.from({ length: 15 }, () => 0), 1]);
   assert.deepEqual(addressBytes('::1'), [...Array.from({ length: 15 }, () => 0), 1]);
   assert.deepEqual(addressBytes('2001:db8::ff00:1'), [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0, 0, 1]);
-});
-
-test('times', () => {
-  assert.equal(renderTime(1_800_000_000, 'UTC'), 'Fri Jan 15 08:00:00 2027');
-  assert.equal(renderTime(1_793_750_400, 'Europe/Berlin'), 'Wed Nov  4 01:00:00 2026');
-  assert.equal(renderTime(0, 'UTC'), 'Thu Jan  1 00:00:00 1970');
-  assert.equal(renderCertificateTime(new Date(Date.UTC(2026, 10, 4, 7, 4, 9))), 'Nov  4 07:04:09 2026 GMT');
 });
 
 test('no certificate', async () => {

@@ -1,6 +1,6 @@
 import { X509Certificate, createHash } from 'node:crypto';
 import { isIP } from 'node:net';
-import { renderCertificateTime } from './renderers.ts';
+import { renderCertificateTime } from '../terminal/renderers.ts';
 
 /** Names of key types as OpenSSL has them. */
 const keyTypes: Readonly<Record<string, string>> = { rsa: 'rsaEncryption', ec: 'id-ecPublicKey', ed25519: 'ED25519', ed448: 'ED448' };

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { CannedServer, runWith } from '../../test/support/manager-runs.ts';
 import type { Run, SeenCall } from '../../test/support/manager-runs.ts';
-import { splitShellLine } from './completion.ts';
-import { errorText } from './main.ts';
+import { splitShellLine } from '../terminal/completion.ts';
+import { errorText } from '../terminal/program.ts';
 import { StoreError } from '../base/errors.ts';
 
 async function run(line: string, server = new CannedServer()): Promise<Run & { calls: SeenCall[] }> {

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { CannedServer, runWith } from '../../test/support/manager-runs.ts';
 import type { CannedAnswer } from '../../test/support/manager-runs.ts';
-import { splitShellLine } from './completion.ts';
 
 /** The installation of the recording. */
 const answers: Record<string, CannedAnswer> = {
@@ -61,11 +60,4 @@ test('a job names its remote', async () => {
   const line = 'farshore sync-job update nightly --remote-ns site-a/';
   const run = await runWith(server, ['bashcomplete'], { io: { completion: { line, point: String(line.length) } } });
   assert.equal(run.stdout, 'site-a/dept-b\n');
-});
-
-test('a line is split like a shell does', () => {
-  assert.deepEqual(splitShellLine(`a 'b c' "d\\"e" f\\ g h`), { done: ['a', 'b c', 'd"e', 'f g'], last: 'h' });
-  assert.deepEqual(splitShellLine(`a 'b c`), { done: ['a'], last: 'b c' });
-  assert.deepEqual(splitShellLine(`a '' `), { done: ['a', ''], last: '' });
-  assert.deepEqual(splitShellLine(`a '\\x3a'`), { done: ['a'], last: '\\x3a' });
 });

@@ -6,10 +6,12 @@ import { pause } from '../base/async.ts';
 import { AbortedError } from '../base/errors.ts';
 import { resolveInstallation } from '../config/home.ts';
 import type { LocalServer } from './api-connection.ts';
-import type { Command, InterruptSource } from './command.ts';
-import { errorText, runManager } from './main.ts';
+import type { InterruptSource } from '../terminal/interrupts.ts';
+import type { Command } from './command.ts';
+import { errorText } from '../terminal/program.ts';
+import { runManager } from './main.ts';
 import type { ManagerIo } from './main.ts';
-import type { OutputSettings, TextSink } from './output.ts';
+import type { OutputSettings, TextSink } from '../terminal/output.ts';
 
 /** What the composition root adds to the manager. */
 export interface ManagerHooks {

@@ -1,7 +1,8 @@
 import { FarshoreError } from '../base/errors.ts';
 import type { ApiConnection } from './api-connection.ts';
-import type { CommandContext, Parameters } from './command.ts';
-import { jsonText, outputFormat } from './output.ts';
+import type { Parameters } from '../terminal/command.ts';
+import type { CommandContext } from './command.ts';
+import { jsonText, outputFormat } from '../terminal/output.ts';
 import { TaskProgress } from './task-progress.ts';
 
 const logPath = '/nodes/localhost/tasks/{upid}/log';

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { formatTimeSpan } from '../base/time-span.ts';
-import type { TextSink } from './output.ts';
+import type { TextSink } from '../terminal/output.ts';
 
 const percentagePattern = /\b([0-9]{1,3}(?:\.[0-9]+)?)%/;
 const ratePattern = /([0-9.]+ (?:[KMGTP]i?)?B\/s)/;

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
-import * as fc from 'fast-check';
 import { managerTree } from './main.ts';
-import { commandsBelow, parameterSchema } from './command.ts';
+import { commandsBelow, parameterSchema } from '../terminal/command.ts';
 import type { Command } from './command.ts';
-import { keywordsOf } from './schema-keywords.ts';
-import { shortUsage, typeText, wrapText } from './usage.ts';
+import { keywordsOf } from '../terminal/schema-keywords.ts';
+import { shortUsage, typeText } from '../terminal/usage.ts';
 
 const reference = readFileSync(new URL('../../test/fixtures/cli/proxmox-backup-manager.txt', import.meta.url), 'utf8');
 const program = 'proxmox-backup-manager';
@@ -68,14 +67,4 @@ test('positionals are required but for a last one', () => {
       if (index < command.positional.length - 1) assert.ok(required.has(name) && keywordsOf(schema).type !== 'array', `${command.words.join(' ')} <${name}>`);
     }
   }
-});
-
-test('wrapped lines keep all words and fit, unless a piece of a word is longer', () => {
-  fc.assert(
-    fc.property(fc.array(fc.stringMatching(/^[a-z-]{1,12}$/), { maxLength: 40 }), fc.integer({ min: 5, max: 60 }), (words, width) => {
-      const lines = wrapText(words.join(' '), width);
-      assert.equal(lines.join('').replaceAll(' ', ''), words.join(''));
-      for (const line of lines) assert.ok(line.length <= width || !line.includes(' '), line);
-    }),
-  );
 });

@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { LocalServer } from '../../src/cli/api-connection.ts';
-import { splitShellLine } from '../../src/cli/completion.ts';
+import { splitShellLine } from '../../src/terminal/completion.ts';
 import { runManager } from '../../src/cli/main.ts';
 import type { ManagerIo } from '../../src/cli/main.ts';
-import type { OutputSettings } from '../../src/cli/output.ts';
+import type { OutputSettings } from '../../src/terminal/output.ts';
 
 /** Runs of the manager against canned answers, and recorded runs of the reference to compare with. */
 

@@ -1,9 +1,10 @@
 import { Type } from 'typebox';
 import { errorChain } from '../../base/errors.ts';
 import { aclPath, authId, flag } from '../../config/schemas.ts';
-import type { Command, CommandContext, Parameters } from '../command.ts';
+import type { Parameters } from '../../terminal/command.ts';
+import type { Command, CommandContext } from '../command.ts';
 import { aclPaths, authIds } from '../completions.ts';
-import { ugidCell } from '../renderers.ts';
+import { ugidCell } from '../../terminal/renderers.ts';
 import { described, digestOption, outputFormatOption, parameters } from './parameters.ts';
 import { forApi, showData } from './section.ts';
 

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { datastoreName, flag, keepOptions, oneOf, propertyString, userId, wholeNumber } from '../../config/schemas.ts';
 import type { Command } from '../command.ts';
 import { calendarEvents, datastores, userIds } from '../completions.ts';
-import { jsonText, outputFormat } from '../output.ts';
+import { jsonText, outputFormat } from '../../terminal/output.ts';
 import { awaitQuietTask, presentTask } from '../task-follow.ts';
 import { commentOption, deleteOption, described, digestOption, outputFormatOption, parameters, scheduleOption } from './parameters.ts';
 import { forApi, listCommand, plainColumns, showCommand } from './section.ts';

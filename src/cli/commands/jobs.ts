@@ -1,7 +1,7 @@
 import { authId, datastoreName, flag, jobId, keepOptions, oneOf, remoteName } from '../../config/schemas.ts';
 import type { Command } from '../command.ts';
 import { authIds, calendarEvents, datastores, groupFilterTexts, namespaces, pruneJobs, remoteNamespaces, remoteStores, remotes, syncJobs, verifyJobs } from '../completions.ts';
-import { filterCell } from '../renderers.ts';
+import { filterCell } from '../../terminal/renderers.ts';
 import { presentTask } from '../task-follow.ts';
 import {
   commentOption,

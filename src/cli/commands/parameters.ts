@@ -1,23 +1,11 @@
 import { Type } from 'typebox';
-import type { TObject, TSchema } from 'typebox';
-import { byteSize, comment, configDigest, encryptionKeyId, flag, fingerprint, groupFilters, namespace, oneOf, schedule, wholeNumber } from '../../config/schemas.ts';
+import { byteSize, comment, configDigest, encryptionKeyId, flag, fingerprint, groupFilters, namespace, schedule, wholeNumber } from '../../config/schemas.ts';
+import { described } from '../../terminal/command-parameters.ts';
+import type { Properties } from '../../terminal/command-parameters.ts';
 
 /** Parameters that several commands share. */
 
-type Properties = Readonly<Record<string, TSchema>>;
-
-/** `schema` with another description (and other keywords). */
-export function described(schema: TSchema, description: string, more: Record<string, unknown> = {}): TSchema {
-  return { ...schema, description, ...more };
-}
-
-/** Parameters of a command from the required and the optional ones. Sorted: missing ones are reported in this order. */
-export function parameters(required: Properties, optional: Properties = {}): TObject {
-  const all = { ...required, ...Object.fromEntries(Object.entries(optional).map(([name, schema]) => [name, Type.Optional(schema)])) };
-  return Type.Object(Object.fromEntries(Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1))));
-}
-
-export const outputFormatOption = { 'output-format': oneOf(['text', 'json', 'json-pretty'], 'Output format.') };
+export { described, outputFormatOption, parameters } from '../../terminal/command-parameters.ts';
 
 export const digestOption = {
   digest: described(configDigest, 'Prevent changes if current configuration file has different SHA256 digest. This can be used to prevent concurrent modifications.'),

@@ -2,7 +2,7 @@ import { authId, flag, givenPassword, hostName, remoteName } from '../../config/
 import { Type } from 'typebox';
 import type { Command, CommandContext } from '../command.ts';
 import { remotes } from '../completions.ts';
-import { jsonText, outputFormat } from '../output.ts';
+import { jsonText, outputFormat } from '../../terminal/output.ts';
 import { commentOption, described, fingerprintOption, outputFormatOption, parameters } from './parameters.ts';
 import { createCommand, forApi, listCommand, plainColumns, removeCommand, showCommand, updateCommand } from './section.ts';
 import type { Section } from './section.ts';

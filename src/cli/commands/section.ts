@@ -1,10 +1,10 @@
 import type { TSchema } from 'typebox';
 import type { Method } from '../../api/endpoint.ts';
-import type { Command, CommandContext, Completion, Parameters } from '../command.ts';
-import { show } from '../output.ts';
-import type { View } from '../output.ts';
-import { sortedJson } from '../output.ts';
-import type { Column } from '../table.ts';
+import type { Parameters } from '../../terminal/command.ts';
+import { show, sortedJson } from '../../terminal/output.ts';
+import type { View } from '../../terminal/output.ts';
+import type { Column } from '../../terminal/table.ts';
+import type { Command, CommandContext, Completion } from '../command.ts';
 import { deleteOption, digestOption, outputFormatOption, parameters } from './parameters.ts';
 
 /** Commands over one kind of configuration entry: list, show, create, update, remove. */
@@ -31,7 +31,7 @@ export function printResult(context: CommandContext, data: unknown): void {
 
 /** Shows data of a command with option `output-format`. */
 export function showData(context: CommandContext, view: View, data: unknown, given: Parameters): void {
-  show(view, data, given['output-format'], { stdout: context.stdout, stderr: context.stderr, settings: context.output });
+  show(view, data, given['output-format'], context);
 }
 
 export interface Section {

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { datastoreName, flag, remoteName, wholeNumber } from '../../config/schemas.ts';
 import type { Command } from '../command.ts';
 import { datastores, groupFilterTexts, namespaces, remoteNamespaces, remoteStores, remotes, taskIds } from '../completions.ts';
-import { bytesCell, durationCell, statusCell, timeCell } from '../renderers.ts';
+import { bytesCell, durationCell, statusCell, timeCell } from '../../terminal/renderers.ts';
 import { followTask, presentTask } from '../task-follow.ts';
 import { maxDepthOption, namespaceOption, outputFormatOption, parameters, rateOptions, resyncCorrupt, syncSelection, verifyOptions } from './parameters.ts';
 import { forApi, plainColumns, quietCall, showData } from './section.ts';

@@ -2,9 +2,9 @@ import { Type } from 'typebox';
 import { authId, comment, email, enable, expire, givenPassword, password, personName, aclPath, tokenName, userId } from '../../config/schemas.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { authIds, tokenNames, userIds } from '../completions.ts';
-import { jsonText, outputFormat } from '../output.ts';
-import { enabledCell, expireCell, timeCell } from '../renderers.ts';
-import type { Column } from '../table.ts';
+import { jsonText, outputFormat } from '../../terminal/output.ts';
+import { enabledCell, expireCell, timeCell } from '../../terminal/renderers.ts';
+import type { Column } from '../../terminal/table.ts';
 import { described, deleteOption, digestOption, outputFormatOption, parameters } from './parameters.ts';
 import { forApi, plainColumns, printResult, quietCall, showData } from './section.ts';
 

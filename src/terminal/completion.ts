@@ -1,6 +1,5 @@
-import type { ApiConnection } from './api-connection.ts';
 import { childNamed, parameterSchema } from './command.ts';
-import type { Command, CommandNode, Parameters } from './command.ts';
+import type { CommandNode, CommandShape, CompletedCommand, Parameters } from './command.ts';
 import { isOptionWord, splitOption } from './command-line.ts';
 import { isArraySchema, isBooleanSchema, keywordsOf } from './schema-keywords.ts';
 
@@ -33,10 +32,10 @@ export function splitShellLine(line: string): { done: string[]; last: string } {
 
 const booleanCandidates = ['0', '1', 'yes', 'no', 'true', 'false', 'on', 'off'];
 
-async function valueCandidates(command: Command, name: string, api: ApiConnection, given: Parameters): Promise<string[]> {
+async function valueCandidates<Source>(command: CompletedCommand<Source>, name: string, source: Source, given: Parameters): Promise<string[]> {
   const schema = parameterSchema(command, name);
   const complete = command.completions !== undefined && Object.hasOwn(command.completions, name) ? command.completions[name] : undefined;
-  if (complete !== undefined) return complete(api, given);
+  if (complete !== undefined) return complete(source, given);
   const values = keywordsOf(schema).enum ?? keywordsOf(keywordsOf(schema).items).enum;
   if (values !== undefined) return values.map(String);
   return isBooleanSchema(schema) ? booleanCandidates : [];
@@ -50,7 +49,7 @@ interface LineState {
   pending: string | null;
 }
 
-function readLine(command: Command, words: readonly string[]): LineState {
+function readLine(command: CommandShape, words: readonly string[]): LineState {
   const state: LineState = { given: {}, usedOptions: new Set(), positionals: 0, pending: null };
   for (const word of words) {
     if (isOptionWord(word)) {
@@ -70,11 +69,11 @@ function readLine(command: Command, words: readonly string[]): LineState {
   return state;
 }
 
-async function argumentCandidates(command: Command, words: readonly string[], last: string, api: ApiConnection): Promise<string[]> {
+async function argumentCandidates<Source>(command: CompletedCommand<Source>, words: readonly string[], last: string, source: Source): Promise<string[]> {
   const { given, usedOptions, positionals, pending } = readLine(command, words);
-  if (pending !== null && !isOptionWord(last)) return valueCandidates(command, pending, api, given);
+  if (pending !== null && !isOptionWord(last)) return valueCandidates(command, pending, source, given);
   const positional = command.positional[positionals];
-  if (!last.startsWith('-') && positional !== undefined) return valueCandidates(command, positional, api, given);
+  if (!last.startsWith('-') && positional !== undefined) return valueCandidates(command, positional, source, given);
   return Object.keys(command.parameters.properties)
     .filter((name) => !command.positional.includes(name))
     .filter((name) => !usedOptions.has(name) || isArraySchema(parameterSchema(command, name)))
@@ -82,7 +81,7 @@ async function argumentCandidates(command: Command, words: readonly string[], la
 }
 
 /** Candidates for the last word of `line`, which starts with the program's name. */
-export async function completeLine(root: CommandNode, line: string, api: ApiConnection): Promise<string[]> {
+export async function completeLine<Source>(root: CommandNode<CompletedCommand<Source>>, line: string, source: Source): Promise<string[]> {
   const { done, last } = splitShellLine(line);
   if (done.length === 0) return [];
   const words = done.slice(1);
@@ -95,7 +94,7 @@ export async function completeLine(root: CommandNode, line: string, api: ApiConn
     if (next === null) return [];
     node = next;
     if (node.command === null) continue;
-    candidates = isHelp ? [] : await argumentCandidates(node.command, words.slice(index + 1), last, api);
+    candidates = isHelp ? [] : await argumentCandidates(node.command, words.slice(index + 1), last, source);
     break;
   }
   candidates ??= [...node.children.keys()];
@@ -103,10 +102,10 @@ export async function completeLine(root: CommandNode, line: string, api: ApiConn
 }
 
 /** What `bashcomplete` prints for `COMP_LINE` and `COMP_POINT`: one candidate per line; errors and missing variables give nothing. */
-export async function completionText(root: CommandNode, line: string | undefined, point: string | undefined, api: ApiConnection): Promise<string> {
+export async function completionText<Source>(root: CommandNode<CompletedCommand<Source>>, line: string | undefined, point: string | undefined, source: Source): Promise<string> {
   if (line === undefined || point === undefined || !/^[0-9]{1,9}$/.test(point)) return '';
   try {
-    const candidates = await completeLine(root, Array.from(line).slice(0, Number(point)).join(''), api);
+    const candidates = await completeLine(root, Array.from(line).slice(0, Number(point)).join(''), source);
     return candidates.map((candidate) => `${candidate.trimEnd()}\n`).join('');
   } catch {
     // The user is in the middle of a line: a message would be drawn into it.

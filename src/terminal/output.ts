@@ -63,14 +63,14 @@ export type View =
   | { kind: 'list'; columns: readonly Column[]; sort?: boolean; plain?: boolean }
   | { kind: 'object'; fields: readonly Column[] };
 
-export interface Shown {
+export interface ShowContext {
   stdout: TextSink;
   stderr: TextSink;
-  settings: OutputSettings;
+  output: OutputSettings;
 }
 
 /** Prints `data` in the format asked for. An unknown word in the environment is only a message on stderr (2.1). */
-export function show(view: View, data: unknown, option: unknown, { stdout, stderr, settings }: Shown): void {
+export function show(view: View, data: unknown, option: unknown, { stdout, stderr, output: settings }: ShowContext): void {
   let format: OutputFormat;
   try {
     format = outputFormat(option, settings);

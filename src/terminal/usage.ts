@@ -1,6 +1,6 @@
 import type { TSchema } from 'typebox';
 import { commandsBelow, parameterSchema, requiredNames } from './command.ts';
-import type { Command, CommandNode } from './command.ts';
+import type { CommandShape, CommandNode } from './command.ts';
 import { isArraySchema, keywordsOf } from './schema-keywords.ts';
 
 /** Usage and help texts (spec manager-cli 1.3 to 1.5). */
@@ -52,7 +52,7 @@ function describeParameter(label: string, schema: TSchema | undefined): string {
   return [head, ...body].join('\n');
 }
 
-function optionNames(command: Command): { required: string[]; optional: string[] } {
+function optionNames(command: CommandShape): { required: string[]; optional: string[] } {
   const required = requiredNames(command);
   const options = Object.keys(command.parameters.properties)
     .filter((name) => !command.positional.includes(name))
@@ -61,7 +61,7 @@ function optionNames(command: Command): { required: string[]; optional: string[]
 }
 
 /** One line: words, positionals, required options, `[OPTIONS]`. `words` are shown as given. */
-export function shortUsage(command: Command, words: readonly string[]): string {
+export function shortUsage(command: CommandShape, words: readonly string[]): string {
   const required = requiredNames(command);
   const options = optionNames(command);
   const positionals = command.positional.map((name) => {
@@ -76,7 +76,7 @@ export function shortUsage(command: Command, words: readonly string[]): string {
   ].join(' ');
 }
 
-function parameterTexts(command: Command): string[] {
+function parameterTexts(command: CommandShape): string[] {
   const options = optionNames(command);
   const blocks = [
     ...command.positional.map((name) => describeParameter(`<${name}>`, parameterSchema(command, name))),
@@ -89,16 +89,16 @@ function parameterTexts(command: Command): string[] {
 }
 
 /** Short usage and the descriptions of all parameters. */
-export function longUsage(command: Command, words: readonly string[]): string {
+export function longUsage(command: CommandShape, words: readonly string[]): string {
   return [shortUsage(command, words), ...parameterTexts(command)].join('\n\n');
 }
 
 /** As long, with the command's description. */
-export function fullUsage(command: Command, words: readonly string[]): string {
+export function fullUsage(command: CommandShape, words: readonly string[]): string {
   return [shortUsage(command, words), command.description, ...parameterTexts(command)].join('\n\n');
 }
 
 /** Usage of every command below `group`, whose own words are shown as `typed`. */
-export function groupUsage(group: CommandNode, typed: readonly string[], form: (command: Command, words: readonly string[]) => string = shortUsage): string {
+export function groupUsage(group: CommandNode, typed: readonly string[], form: (command: CommandShape, words: readonly string[]) => string = shortUsage): string {
   return [...commandsBelow(group)].map((command) => form(command, [...typed, ...command.words.slice(group.words.length)])).join('\n');
 }

@@ -1,7 +1,7 @@
 import { ParameterError, checkPairs } from '../protocol/parameters.ts';
 import type { ParameterFault } from '../protocol/parameters.ts';
 import { parameterSchema, requiredNames } from './command.ts';
-import type { Command, Parameters } from './command.ts';
+import type { CommandShape, Parameters } from './command.ts';
 import { isArraySchema, isBooleanSchema, keywordsOf } from './schema-keywords.ts';
 
 /** Words that the command has no place for. Wrong values are a ParameterError. */
@@ -23,7 +23,7 @@ export function isOptionWord(word: string): boolean {
 }
 
 /** `--name` or `--name=value` without its dashes, aliases resolved. */
-export function splitOption(command: Command, word: string): { name: string; text: string | null } {
+export function splitOption(command: CommandShape, word: string): { name: string; text: string | null } {
   const bare = word.slice(word.startsWith('--') ? 2 : 1);
   const equals = bare.indexOf('=');
   const name = equals < 0 ? bare : bare.slice(0, equals);
@@ -41,7 +41,7 @@ interface Shape {
 }
 
 /** Step one: which words are options, values and positionals (1.1, 3 to 9). */
-function takeApart(command: Command, words: readonly string[]): Shape {
+function takeApart(command: CommandShape, words: readonly string[]): Shape {
   const given: GivenValue[] = [];
   const faults: ParameterFault[] = [];
   const free: string[] = [];
@@ -81,7 +81,7 @@ function takeApart(command: Command, words: readonly string[]): Shape {
 }
 
 /** Appends the positionals among `free` to `given`; returns the words that are left. */
-function takePositionals(command: Command, free: readonly string[], given: GivenValue[], faults: ParameterFault[]): string[] {
+function takePositionals(command: CommandShape, free: readonly string[], given: GivenValue[], faults: ParameterFault[]): string[] {
   const required = requiredNames(command);
   let at = 0;
   for (const name of command.positional) {
@@ -103,7 +103,7 @@ function takePositionals(command: Command, free: readonly string[], given: Given
  * Throws
  * ParameterError with the reference's text, or SurplusArguments (spec manager-cli 1.2).
  */
-export function parseArguments(command: Command, words: readonly string[]): Parameters {
+export function parseArguments(command: CommandShape, words: readonly string[]): Parameters {
   const { given, surplus } = takeApart(command, words);
   const parameters = checkPairs(command.parameters, given);
   if (surplus.length > 0) throw new SurplusArguments(surplus);

@@ -1,7 +1,8 @@
 import { Type } from 'typebox';
 import { flag } from '../config/schemas.ts';
 import { childNamed } from './command.ts';
-import type { Command, CommandNode } from './command.ts';
+import type { CommandNode, CommandShape, Parameters } from './command.ts';
+import type { TextSink } from './output.ts';
 import { fullUsage, groupUsage, shortUsage } from './usage.ts';
 
 /** Text of `help` for `words`, or null and the words that name nothing (spec manager-cli 1.5). */
@@ -19,8 +20,13 @@ export function helpText(root: CommandNode, words: readonly string[], verbose: b
   return { text: `Usage:\n\n${groupUsage(node, node.words, verbose === true ? fullUsage : shortUsage)}\n` };
 }
 
+/** A command that every program can have. */
+export interface HelpCommand extends CommandShape {
+  run(context: { stdout: TextSink; stderr: TextSink }, parameters: Parameters): Promise<void>;
+}
+
 /** The `help` command over the tree that `root` gives, itself in it. */
-export function helpCommand(root: () => CommandNode): Command {
+export function helpCommand(root: () => CommandNode): HelpCommand {
   return {
     words: ['help'],
     description: 'Get help about specified command (or sub-command).',

@@ -1,0 +1,4 @@
+/** Ctrl-C as a subscription: `listen` returns the function that ends it. */
+export interface InterruptSource {
+  listen(handler: () => void): () => void;
+}

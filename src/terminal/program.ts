@@ -1,0 +1,68 @@
+import { FarshoreError, toError } from '../base/errors.ts';
+import { ParameterError } from '../protocol/parameters.ts';
+import { SurplusArguments, parseArguments } from './command-line.ts';
+import { resolveCommand } from './command.ts';
+import type { Command, CommandNode, Parameters } from './command.ts';
+import { UnknownFormat } from './output.ts';
+import type { TextSink } from './output.ts';
+import { groupUsage, longUsage } from './usage.ts';
+
+/** Every failure, usage errors included (spec manager-cli 1.6, client-cli 1.2). */
+export const exitFailure = 255;
+/** An output format that there is not, seen after the request was made (spec manager-cli 1.6). */
+const exitUnknownFormat = 101;
+
+/** `Error: message`, its causes and its hint (spec manager-cli 1.6). */
+export function errorText(thrown: unknown): string {
+  const error = toError(thrown);
+  const causes: string[] = [];
+  for (let at = error.cause; at !== undefined && at !== null && causes.length < 20; at = at instanceof Error ? at.cause : undefined) causes.push(toError(at).message);
+  const lines = [`Error: ${error.message}`];
+  if (causes.length === 1) lines.push('', 'Caused by:', `    ${causes[0]}`);
+  else if (causes.length > 1) lines.push('', 'Caused by:', ...causes.map((cause, number) => `${String(number).padStart(5)}: ${cause}`));
+  if (error instanceof FarshoreError && error.hint !== undefined) lines.push('', `Hint: ${error.hint}`);
+  return `${lines.join('\n')}\n`;
+}
+
+/** What every program has. */
+export interface ProgramContext {
+  /** Name in usage texts: base name of the command as called. */
+  readonly program: string;
+  readonly stdout: TextSink;
+  readonly stderr: TextSink;
+}
+
+async function runCommand<Context extends ProgramContext, Source>(command: Command<Context, Source>, typed: readonly string[], rest: readonly string[], context: Context): Promise<number> {
+  const { program, stderr } = context;
+  let parameters: Parameters;
+  try {
+    parameters = parseArguments(command, rest);
+  } catch (e) {
+    if (!(e instanceof ParameterError || e instanceof SurplusArguments)) throw e;
+    stderr.write(`Error: ${e.message}\nUsage: ${longUsage(command, [program, ...typed])}\n`);
+    return exitFailure;
+  }
+  try {
+    return (await command.run(context, parameters)) ?? 0;
+  } catch (e) {
+    if (e instanceof UnknownFormat) {
+      stderr.write(`${e.message}\n`);
+      return exitUnknownFormat;
+    }
+    stderr.write(errorText(e));
+    return exitFailure;
+  }
+}
+
+/** Runs the command that `argv` names, or says on stderr why not; resolves with the exit code (spec manager-cli 1, client-cli 1). */
+export async function runProgram<Context extends ProgramContext, Source>(tree: CommandNode<Command<Context, Source>>, argv: readonly string[], context: Context): Promise<number> {
+  const found = resolveCommand(tree, argv);
+  if (found.kind === 'command') return runCommand(found.command, found.typed, found.rest, context);
+  const usage = `Usage:\n\n${groupUsage(found.group, [context.program, ...found.typed])}\n`;
+  const problem =
+    found.kind === 'unknown'
+      ? `Error: no such command '${found.word}'\n`
+      : `Error: no command specified.\nPossible commands: ${[...found.group.children.keys()].join(', ')}\n`;
+  context.stderr.write(`${problem}\n${usage}`);
+  return exitFailure;
+}

@@ -2,6 +2,7 @@ import { constants } from 'node:http2';
 import type { ClientHttp2Stream, IncomingHttpHeaders, IncomingHttpStatusHeader } from 'node:http2';
 import { HttpError, errorCode, toError } from '../base/errors.ts';
 import type { FarshoreError } from '../base/errors.ts';
+import { answerText, maxAnswerTextBytes } from './answer-text.ts';
 import { networkError } from './network-error.ts';
 
 /** What an exchange needs from its session. */
@@ -19,8 +20,6 @@ export interface ExchangeContext {
   /** True when the whole session is ending: its reason will come through `fail`. */
   sessionEnds(): boolean;
 }
-
-const maxErrorTextBytes = 64 * 1024;
 
 /**
  * One request on an HTTP/2 stream and its answer. Settles exactly once, whatever the stream, the session and the
@@ -137,14 +136,13 @@ export class SessionExchange {
     let total = 0;
     const finish = (): void => {
       if (this.#settled) return;
-      const text = Buffer.concat(parts).subarray(0, maxErrorTextBytes).toString('utf8').trim();
-      this.fail(new HttpError(status, text === '' ? `HTTP status ${status}` : text));
+      this.fail(new HttpError(status, answerText(status, parts)));
     };
     this.#stream.on('data', (piece: Buffer) => {
       this.#context.onBytes(piece.length);
       parts.push(piece);
       total += piece.length;
-      if (total >= maxErrorTextBytes) finish();
+      if (total >= maxAnswerTextBytes) finish();
     });
     this.#stream.on('end', () => {
       if (this.#complete) finish();
@@ -157,8 +155,7 @@ export class SessionExchange {
     try {
       for (;;) {
         this.#wait(true);
-        // What the stream itself throws is an echo of what `fail` was or will be told.
-        const next = await pieces.next().catch(async () => this.#failed());
+        const next = await pieces.next().catch(async () => this.#endOfBroken());
         this.#wait(false);
         if (next.done === true) break;
         this.#context.onBytes(next.value.length);
@@ -172,6 +169,18 @@ export class SessionExchange {
       this.#settle();
       this.#cancel();
     }
+  }
+
+  /**
+   * What an error of the stream's iterator means. Node closes the stream as soon as the remote has finished, and calls that an error to a
+   * reader that was slower, even when it has handed out the whole body. Otherwise it is an echo of what `fail` was or will be told.
+   */
+  async #endOfBroken(): Promise<{ done: true; value: undefined }> {
+    if (this.#failure === undefined && this.#complete) {
+      if (this.#stream.readableEnded) return { done: true, value: undefined };
+      this.fail(networkError('net.reset', `${this.#context.at} closed an answer before it was read`));
+    }
+    return this.#failed();
   }
 
   /** Rejects with the reason that `fail` was or will be told. */

@@ -2,6 +2,7 @@ import { request as httpRequest } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { AbortedError, FarshoreError, HttpError } from '../base/errors.ts';
+import { answerText, maxAnswerTextBytes } from './answer-text.ts';
 import { classifyNetworkError, networkError } from './network-error.ts';
 import { encodeQuery } from './query.ts';
 import type { QueryParameters } from './query.ts';
@@ -21,8 +22,6 @@ export interface UpgradeRequest {
   /** For the answer; default 2 min (spec sync 1.3). */
   timeoutMs?: number | undefined;
 }
-
-const maxErrorTextBytes = 64 * 1024;
 
 /**
  * New connection, `GET` with `Upgrade` and the 101 answer (spec backup-protocol 2). Bytes that follow the answer's
@@ -72,10 +71,10 @@ async function upgradeSocket(endpoint: RemoteEndpoint, socket: TLSSocket, upgrad
       request.end();
     });
     if (refused === undefined) return;
-    const text = await readErrorText(refused);
+    const parts = await readStart(refused);
     const status = refused.statusCode ?? 0;
     if (status >= 200 && status < 300) throw networkError('net.protocol', `${at} did not switch protocols (status ${status})`);
-    throw new HttpError(status, text === '' ? `HTTP status ${status}` : text);
+    throw new HttpError(status, answerText(status, parts));
   } catch (e) {
     if (reason !== undefined) throw reason;
     throw e instanceof FarshoreError ? e : classifyNetworkError(e, endpoint, 'request');
@@ -85,13 +84,13 @@ async function upgradeSocket(endpoint: RemoteEndpoint, socket: TLSSocket, upgrad
   }
 }
 
-async function readErrorText(response: IncomingMessage): Promise<string> {
+async function readStart(response: IncomingMessage): Promise<Buffer[]> {
   const parts: Buffer[] = [];
   let total = 0;
   for await (const part of response as AsyncIterable<Buffer>) {
     parts.push(part);
     total += part.length;
-    if (total >= maxErrorTextBytes) break;
+    if (total >= maxAnswerTextBytes) break;
   }
-  return Buffer.concat(parts).subarray(0, maxErrorTextBytes).toString('utf8').trim();
+  return parts;
 }

@@ -76,6 +76,24 @@ test('the upgrade request is the reference client\'s, and bytes after the 101 ar
   await client.closed;
 });
 
+test('requests in the session are the reference client\'s', async () => {
+  const seen: Array<Record<string, unknown>> = [];
+  await using remote = await startScriptedRemote({
+    onStream: (stream, headers) => {
+      seen.push(Object.fromEntries(Object.entries(headers)));
+      answer(stream, Buffer.alloc(0));
+    },
+  });
+  const client = await open(remote);
+  await client.downloadTo('index.json.blob', () => {}, { maxBytes });
+  await client.chunk(digest, { maxBytes });
+  await client.speedtest();
+  client.close();
+  const common = { ':method': 'GET', ':scheme': 'https', ':authority': 'localhost:8007', 'content-type': 'application/x-www-form-urlencoded' };
+  const paths = ['/download?file-name=index.json.blob', `/chunk?digest=${'07'.repeat(32)}`, '/speedtest'];
+  assert.deepEqual(seen.map(({ 'user-agent': _agent, ...rest }) => rest), paths.map((path) => ({ ...common, ':path': path })));
+});
+
 test('a refused upgrade is an HttpError with the remote\'s text', async () => {
   await using remote = await startScriptedRemote({
     onUpgrade: (socket) => socket.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 9\r\n\r\nnot today'),
@@ -109,6 +127,16 @@ test('500 chunks at once arrive whole through 200 streams', async () => {
   assert.equal(counted, [...chunks.values()].reduce((sum, bytes) => sum + bytes.length, 0));
   client.close();
   await client.closed;
+});
+
+test('many 4 MiB chunks in flight do not end the session', async () => {
+  const body = Buffer.alloc(4 * 1024 * 1024, 7);
+  await using remote = await startScriptedRemote({ onStream: (stream) => answer(stream, body, { 'content-length': body.length }) });
+  const client = await open(remote);
+  const got = await Promise.all(Array.from({ length: 40 }, () => client.chunk(digest, { maxBytes })));
+  assert.ok(got.every((one) => one.equals(body)));
+  assert.ok(client.wireBytes.read > 40 * body.length);
+  client.close();
 });
 
 test('error answers carry the text and leave the session alive', async () => {
@@ -152,6 +180,29 @@ test('a body that is cut off is never taken for whole', async () => {
     assert.equal(streamed.inFlight, 0, name);
     streamed.close();
     await Promise.all([whole.closed, streamed.closed]);
+  }
+});
+
+test('every form of a whole body is taken for whole, also by a slow reader', async () => {
+  // Within the first window: this remote does not wait for a larger one.
+  const data = (id: number, flags: number, length: number): Buffer => frame(frameType.data, flags, id, Buffer.alloc(length, 65));
+  const bodies: Record<string, [number, (id: number) => Buffer[]]> = {
+    'header only': [0, (id) => [answerFrame(id, { ':status': '200' }, endStream)]],
+    'end with the last data': [3000, (id) => [answerFrame(id, { ':status': '200' }), data(id, 0, 1000), data(id, endStream, 2000)]],
+    'end in an empty frame': [60_000, (id) => [answerFrame(id, { ':status': '200' }), ...Array.from({ length: 6 }, () => data(id, 0, 10_000)), data(id, endStream, 0)]],
+    'end in trailers': [60_000, (id) => [answerFrame(id, { ':status': '200' }), ...Array.from({ length: 6 }, () => data(id, 0, 10_000)), answerFrame(id, { 'x-sum': 'y' }, endStream)]],
+    'end, then reset without error': [60_000, (id) => [answerFrame(id, { ':status': '200' }), ...Array.from({ length: 6 }, () => data(id, 0, 10_000)), data(id, endStream, 0), frame(frameType.reset, 0, id, u32(0))]],
+  };
+  for (const [name, [length, frames]] of Object.entries(bodies)) {
+    await using remote = await startScriptedRemote(rawScript((socket, id) => socket.write(Buffer.concat(frames(id)))));
+    const whole = await open(remote);
+    assert.equal(await whole.chunk(digest, { maxBytes }).then((got) => got.length, String), length, name);
+    whole.close();
+    const streamed = await open(remote);
+    let pauses = 0;
+    const total = await streamed.downloadTo('x.fidx', async () => void (pauses++ < 3 && (await new Promise((resolve) => setTimeout(resolve, 30)))), { maxBytes });
+    assert.equal(total, length, name);
+    streamed.close();
   }
 });
 

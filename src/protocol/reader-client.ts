@@ -111,6 +111,11 @@ export class ReaderClient {
     return this.#session.failure;
   }
 
+  /** Bytes on the wire below TLS, handshakes included. */
+  get wireBytes(): { read: number; written: number } {
+    return this.#session.wireBytes;
+  }
+
   /** Fulfilled when the session has ended; never rejected. */
   get closed(): Promise<void> {
     return this.#session.closed;

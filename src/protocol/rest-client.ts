@@ -8,6 +8,7 @@ import { AbortedError, FarshoreError, HttpError, toError } from '../base/errors.
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { Semaphore, throwIfAborted } from '../base/async.ts';
+import { answerText } from './answer-text.ts';
 import { classifyNetworkError, networkError } from './network-error.ts';
 import { encodeQuery } from './query.ts';
 import type { QueryParameters } from './query.ts';
@@ -42,7 +43,6 @@ export const userAgent = 'farshore/1.0';
 export const defaultStallTimeoutMs = 60_000;
 export const defaultRequestTimeoutMs = 120_000;
 const defaultMaxReplyBytes = 256 * 1024 * 1024;
-const maxErrorTextBytes = 64 * 1024;
 const maxConnections = 8;
 /** Idle connections are given up before usual servers and firewalls do, so that a request seldom meets a dead one. */
 const idleTimeoutMs = 15_000;
@@ -153,7 +153,7 @@ export class RestClient {
     }, body);
     const remoteMs = Date.parse(reply.headers.date ?? '');
     if (!Number.isNaN(remoteMs)) this.#clockOffsetMs = remoteMs - this.#clock.now();
-    if (reply.status < 200 || reply.status > 299) throw new HttpError(reply.status, errorText(reply));
+    if (reply.status < 200 || reply.status > 299) throw new HttpError(reply.status, answerText(reply.status, [reply.body]));
     return reply;
   }
 
@@ -244,11 +244,6 @@ function parseReply(endpoint: RemoteEndpoint, body: Buffer): RestReply {
     throw networkError('net.protocol', `${endpoint.authority}: got result without data property`);
   }
   return value as RestReply;
-}
-
-function errorText(reply: RawReply): string {
-  const text = reply.body.subarray(0, maxErrorTextBytes).toString('utf8').trim();
-  return text === '' ? `HTTP status ${reply.status}` : text;
 }
 
 class RemoteAgent extends Agent {

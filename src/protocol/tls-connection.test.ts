@@ -7,6 +7,7 @@ import { AbortedError, NetworkError } from '../base/errors.ts';
 import { makeCertificate } from '../../test/support/certificate.ts';
 import { startScriptedRemote } from '../../test/support/scripted-remote.ts';
 import { CertificateError } from './network-error.ts';
+import { RateLimiter } from './rate-limit.ts';
 import { RemoteEndpoint } from './remote-endpoint.ts';
 import { connectTls } from './tls-connection.ts';
 import type { ConnectOptions } from './tls-connection.ts';
@@ -73,16 +74,22 @@ test('another fingerprint is refused, also when the chain is valid', async () =>
 test('without a fingerprint the chain, the dates and the host name must be valid', async () => {
   const old = await makeCertificate({ notBefore: new Date(0), notAfter: new Date(86_400_000) });
   const elsewhere = await makeCertificate({ dns: ['elsewhere.example'], ip: [] });
+  const local = await makeCertificate({ dns: ['localhost'], ip: [] });
+  await using named = await startScriptedRemote({ certificate: local });
   await using good = await startScriptedRemote({});
   await using expired = await startScriptedRemote({ certificate: old });
   await using misnamed = await startScriptedRemote({ certificate: elsewhere });
-  const trusted = [good.certificate.cert, old.cert, elsewhere.cert];
+  const trusted = [good.certificate.cert, old.cert, elsewhere.cert, local.cert];
+  // Below a rate limit the TLS layer does not see the socket and its address.
+  const limiter = new RateLimiter({ rateIn: 10_000_000 });
+  assert.equal(await connects(endpoint(good.port), { trusted, limiter }), good.fingerprint);
   assert.equal(await connects(endpoint(good.port), { trusted }), good.fingerprint);
   assert.equal(await connects(endpoint(good.port, { host: 'localhost' }), { trusted }), good.fingerprint);
   const refused: Array<[number, ConnectOptions, RegExp, string]> = [
     [good.port, {}, /self-signed/, good.fingerprint],
     [expired.port, { trusted }, /expired/, old.fingerprint],
     [misnamed.port, { trusted }, /another host name/, elsewhere.fingerprint],
+    [named.port, { trusted, limiter }, /another host name/, local.fingerprint],
   ];
   for (const [port, options, message, seen] of refused) {
     await assert.rejects(connects(endpoint(port), options), (e) => {

@@ -71,7 +71,7 @@ export async function secureSocket(endpoint: RemoteEndpoint, tcp: Socket, option
     ...(isIP(endpoint.host) === 0 ? { servername: endpoint.host } : {}),
     // The outcome of the chain check is looked at below: Node alone cannot prefer a pinned fingerprint to it.
     rejectUnauthorized: false,
-    ...(endpoint.fingerprint === undefined ? { secureContext: trustingContext(options.trusted) } : {}),
+    ...(endpoint.fingerprint === undefined || options.trusted !== undefined ? { secureContext: trustingContext(options.trusted) } : {}),
   });
   const limitMs = options.connectTimeoutMs ?? connectTimeoutMs;
   try {

@@ -56,6 +56,8 @@ export class WorkerTasks implements TaskStarter {
   readonly #options: WorkerTasksOptions;
   readonly #pstart: number;
   readonly #running = new Map<string, RunningTask>();
+  /** Results of tasks whose end is not yet in the list; longer than they run. */
+  readonly #unsettled = new Set<Promise<TaskResult>>();
   #nextId = 0;
   #stopping = false;
 
@@ -107,7 +109,10 @@ export class WorkerTasks implements TaskStarter {
       ended.resolve(result);
       throw e;
     }
-    void this.#run(task, body, givenUp.promise).then(ended.resolve, ended.reject);
+    this.#unsettled.add(ended.promise);
+    void this.#run(task, body, givenUp.promise)
+      .finally(() => this.#unsettled.delete(ended.promise))
+      .then(ended.resolve, ended.reject);
     return { upid: text, finished: ended.promise };
   }
 
@@ -150,7 +155,7 @@ export class WorkerTasks implements TaskStarter {
     this.#stopping = true;
     const tasks = [...this.#running.values()];
     for (const task of tasks) this.abort(task.upid);
-    const all = Promise.all(tasks.map((task) => task.finished));
+    const all = Promise.all([...tasks.map((task) => task.finished), ...this.#unsettled]);
     const timer = new AbortController();
     const timeUp = pause(limitMs, timer.signal).then(
       () => {

@@ -147,6 +147,11 @@ export class WorkerTasks implements TaskStarter {
     return taskLogPath(this.#options.folder, text, parseUpid(text));
   }
 
+  /** Resolves when no task runs any more. */
+  async idle(): Promise<void> {
+    while (this.#running.size + this.#unsettled.size > 0) await Promise.all([...[...this.#running.values()].map((task) => task.finished), ...this.#unsettled]);
+  }
+
   /**
    * Takes no further tasks, aborts all, and waits for them. What still runs after `limitMs` milliseconds is given up: its
    * log gets a final line and its result is an error, whatever its body does.

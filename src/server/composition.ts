@@ -1,0 +1,158 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { AccessControl } from '../access/access-control.ts';
+import { AccountChanger, Accounts } from '../access/accounts.ts';
+import { ApiTokens } from '../access/api-tokens.ts';
+import { Authenticator } from '../access/authenticator.ts';
+import { Login } from '../access/login.ts';
+import { PbsRealm, realmFinder } from '../access/realm.ts';
+import { SecondFactor } from '../access/second-factor.ts';
+import { loadServerKeys } from '../access/server-keys.ts';
+import { Datastores } from '../api/datastores.ts';
+import type { Endpoint } from '../api/endpoint.ts';
+import { Gatekeeping } from '../api/gatekeeping.ts';
+import { Router, type Delays } from '../api/router.ts';
+import { SyncRuns } from '../api/sync-runs.ts';
+import { registerValueFormats } from '../api/value-formats.ts';
+import type { Clock } from '../base/clock.ts';
+import type { ProgressLog } from '../base/log.ts';
+import { aclFile } from '../config/acl-config.ts';
+import { createFileOnce } from '../config/atomic-file.ts';
+import { datastoreTable } from '../config/datastore-config.ts';
+import { domainFile } from '../config/domain-config.ts';
+import { settingsFile } from '../config/farshore-config.ts';
+import { sharedPlace } from '../config/files.ts';
+import { prepareInstallation, type InstallationPaths } from '../config/home.ts';
+import { pruneJobTable, syncJobTable, verifyJobTable } from '../config/job-config.ts';
+import { nodeFile } from '../config/node-config.ts';
+import { remoteTable } from '../config/remote-config.ts';
+import { RemoteSecrets } from '../config/remote-secrets.ts';
+import { shadowFile, tokenShadowFile } from '../config/shadow-config.ts';
+import { tfaFile } from '../config/tfa-config.ts';
+import { userFile } from '../config/user-config.ts';
+import { Journals } from '../replication/journals.ts';
+import { JobStates } from '../schedule/job-states.ts';
+import type { JobGround } from '../schedule/job-run.ts';
+import { formatLocalTime, processTimeZone } from '../schedule/local-time.ts';
+import { logRotationSource } from '../schedule/log-rotation-job.ts';
+import { Scheduler } from '../schedule/scheduler.ts';
+import { WorkerTasks } from '../schedule/worker-tasks.ts';
+import { formatAccessLine } from './access-log.ts';
+import { certificateInfo, ensureCertificate, type ServerCertificate } from './certificate.ts';
+import { apiEndpoints } from './endpoints.ts';
+import { LogFile } from './log-file.ts';
+
+export interface CompositionOptions {
+  installation: InstallationPaths;
+  /** Version of this package. */
+  programVersion: string;
+  log: ProgressLog;
+  clock: Clock;
+  /** Against guessing; shorter only in tests. */
+  delays?: Delays;
+}
+
+/** All objects of one installation, put together. The server listens with it; the manager uses it in its own process where no server runs. */
+export interface Composition {
+  router: Router;
+  certificate: ServerCertificate;
+  tasks: WorkerTasks;
+  /** Not started. */
+  scheduler: Scheduler;
+  /** Ends what runs, within about `graceMs`: tasks are aborted, and what they were doing is whole or absent. */
+  close(graceMs: number): Promise<void>;
+  /** Waits for running tasks instead of aborting them. */
+  settle(): Promise<void>;
+}
+
+/** Makes what is missing of the installation (folders, keys, certificate) and everything that the server consists of. */
+export async function compose(options: CompositionOptions): Promise<Composition> {
+  const { installation, log, clock } = options;
+  registerValueFormats();
+  await prepareInstallation(installation);
+  const node = hostname().split('.')[0] ?? 'localhost';
+  const certificate = await ensureCertificate({
+    files: { certificate: join(installation.config, 'proxy.pem'), key: join(installation.config, 'proxy.key') },
+    hostName: hostname(),
+    rights: sharedPlace(installation, 'proxy.pem').rights,
+    clock,
+    log,
+  });
+
+  const accessLog = new LogFile('API access log', join(installation.log, 'api', 'access.log'), log);
+  const authLog = new LogFile('API authentication log', join(installation.log, 'api', 'auth.log'), log);
+  const writeAuthLog = (line: string): void => authLog.append(`${formatLocalTime(Math.floor(clock.now() / 1000), processTimeZone())}: ${line}`);
+
+  const files = { users: userFile(installation), domains: domainFile(installation), acl: aclFile(installation), tfa: tfaFile(installation), node: nodeFile(installation) };
+  const tables = {
+    datastores: datastoreTable(installation),
+    remotes: remoteTable(installation),
+    syncJobs: syncJobTable(installation),
+    pruneJobs: pruneJobTable(installation),
+    verifyJobs: verifyJobTable(installation),
+  };
+  const access = new AccessControl(files.acl);
+  const accounts = new Accounts(files.users, clock);
+  const tokens = new ApiTokens(tokenShadowFile(installation));
+  const realmOf = realmFinder(files.domains, new PbsRealm(shadowFile(installation)));
+  const changer = new AccountChanger({ ...files, tokens, realmOf });
+  const keys = await loadServerKeys(installation);
+  const login = new Login({ keys, accounts, realmOf, secondFactor: new SecondFactor(files.tfa, clock), clock });
+  const secrets = new RemoteSecrets(installation, settingsFile(installation));
+
+  const folder = { path: installation.tasks, owner: installation.serviceUser };
+  const tasks = new WorkerTasks({ folder, node, clock, log });
+  await tasks.registry.refresh();
+  const states = new JobStates({ path: installation.jobStates, owner: installation.serviceUser }, tasks, clock);
+  const ground: JobGround = { states, tasks, log };
+  const datastores = new Datastores(tables.datastores, { locksRoot: installation.locks, log });
+  const journals = new Journals(join(installation.state, 'possession'), log);
+  const syncRuns = new SyncRuns({ datastores, remotes: tables.remotes, secrets, jobs: tables.syncJobs, access, journals, ground });
+
+  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, secrets, tasks, states, ground, datastores, journals, syncRuns, certificate: () => certificate, certificates: () => [certificateInfo('proxy.pem', certificate.certificate)], instanceId: await instanceId(installation), authLog: writeAuthLog });
+  const endpoints: Endpoint[] = built.endpoints;
+  const router = new Router({
+    endpoints,
+    gatekeeper: new Gatekeeping({ authenticator: new Authenticator({ keys, accounts, tokens, clock }), access, authLog: writeAuthLog }),
+    log,
+    ...(options.delays === undefined ? {} : { delays: options.delays }),
+    onAccess: (entry) => accessLog.append(formatAccessLine(entry, new Date(clock.now()))),
+  });
+  const scheduler = new Scheduler({
+    sources: [...built.jobSources, syncRuns.jobSource(), logRotationSource({ ground, folder, clock, maxDays: () => Promise.resolve(files.node.load().value.record['task-log-max-days']), others: [accessLog, authLog] })],
+    states,
+    clock,
+    log,
+  });
+
+  const release = async (): Promise<void> => {
+    await datastores.closeAll();
+    await accessLog.close();
+    await authLog.close();
+  };
+  return {
+    router,
+    certificate,
+    tasks,
+    scheduler,
+    close: async (graceMs) => {
+      await scheduler.stop();
+      await tasks.shutdown(graceMs);
+      await release();
+    },
+    settle: async () => {
+      await tasks.idle();
+      await tasks.shutdown(0);
+      await release();
+    },
+  };
+}
+
+/** 32 hex digits that name this installation, made once. */
+async function instanceId(installation: InstallationPaths): Promise<string> {
+  const path = join(installation.state, 'instance-id');
+  if (!existsSync(path)) await createFileOnce(path, Buffer.from(`${randomBytes(16).toString('hex')}\n`), { mode: 0o644, owner: installation.serviceUser });
+  return readFileSync(path, 'utf8').trim();
+}

@@ -1,0 +1,64 @@
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import type { ProgressLog } from '../base/log.ts';
+import type { InstallationPaths } from '../config/home.ts';
+import { compose, type CompositionOptions } from './composition.ts';
+import { formatListenAddress, type ListenAddress } from './listen-address.ts';
+import { listenTls, listenUnix } from './listener.ts';
+
+/** Where the manager finds the running server of its installation, whatever its port. */
+export function socketPath(installation: InstallationPaths): string {
+  return join(installation.run, 'farshore.sock');
+}
+
+export interface ServerOptions extends Pick<CompositionOptions, 'delays' | 'programVersion'> {
+  installation: InstallationPaths;
+  listen: ListenAddress;
+  log: ProgressLog;
+  clock: Clock;
+}
+
+export interface RunningServer {
+  /** With the real port. */
+  readonly address: ListenAddress;
+  readonly fingerprint: string;
+  /** Ends cleanly: running tasks are aborted, what they were doing is whole or absent. */
+  stop(): Promise<void>;
+}
+
+const taskGraceMs = 15_000;
+const connectionGraceMs = 2000;
+
+/** Starts one server: local socket, HTTPS, scheduler. Says in one line when it is ready. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { installation, log } = options;
+  const composition = await compose(options);
+  const { router, certificate, scheduler } = composition;
+  try {
+    // First, since it also keeps a second server out of this installation.
+    const local = await listenUnix({ router, path: socketPath(installation), log });
+    try {
+      const tls = await listenTls({ router, address: options.listen, certificate, log });
+      scheduler.start();
+      const address = tls.address as ListenAddress;
+      log.info(`farshore ${options.programVersion} ready: https://${formatListenAddress(address)} fingerprint ${certificate.fingerprint}`);
+      return {
+        address,
+        fingerprint: certificate.fingerprint,
+        stop: async () => {
+          log.info('stopping');
+          const closed = Promise.all([local.close(connectionGraceMs), tls.close(connectionGraceMs)]);
+          await composition.close(taskGraceMs);
+          await closed;
+          log.info('stopped');
+        },
+      };
+    } catch (e) {
+      await local.close(0);
+      throw e;
+    }
+  } catch (e) {
+    await composition.close(0);
+    throw e;
+  }
+}

@@ -5,21 +5,13 @@ import { isatty } from 'node:tty';
 import { pause } from '../base/async.ts';
 import { AbortedError } from '../base/errors.ts';
 import { resolveInstallation } from '../config/home.ts';
-import type { LocalServer } from './api-connection.ts';
 import type { InterruptSource } from '../terminal/interrupts.ts';
-import type { Command } from './command.ts';
+import { demoCommand } from './demo-command.ts';
 import { errorText } from '../terminal/program.ts';
 import { runManager } from './main.ts';
 import type { ManagerIo } from './main.ts';
+import { openLocalServer, serverCommand } from './server-command.ts';
 import type { OutputSettings, TextSink } from '../terminal/output.ts';
-
-/** What the composition root adds to the manager. */
-export interface ManagerHooks {
-  /** Makes the server in this process, for when none runs; null: there is none to make. */
-  openLocal: (() => Promise<LocalServer>) | null;
-  /** `server`, `demo` and what else is not a call of the API. */
-  commands: readonly Command[];
-}
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -72,7 +64,7 @@ function packageVersion(): string {
 }
 
 /** Runs the manager as this process: `process.argv`, environment, terminal. Sets the exit code. */
-export async function startManager(hooks: ManagerHooks = { openLocal: null, commands: [] }): Promise<void> {
+export async function startManager(): Promise<void> {
   // A reader that leaves (`| head`) is no reason for a stack trace.
   process.stdout.on('error', () => {
     process.exitCode = 101;
@@ -81,17 +73,19 @@ export async function startManager(hooks: ManagerHooks = { openLocal: null, comm
   const program = basename(process.argv[1] ?? 'farshore');
   try {
     const paths = resolveInstallation({ env, isRoot: process.getuid?.() === 0, homeDirectory: homedir() });
+    const version = packageVersion();
+    const environment = { installation: paths, version, env };
     const io: ManagerIo = {
       program,
-      version: packageVersion(),
+      version,
       stdout: sinkTo(stdout),
       stderr: sinkTo(stderr),
       output: outputSettings(env, stdout.isTTY ? stdout.columns : undefined),
       drawsProgress: isatty(stderr.fd),
       interrupts: processInterrupts,
       pause: pauseOrWake,
-      server: { socketPath: join(paths.run, 'farshore.sock'), openLocal: hooks.openLocal },
-      commands: hooks.commands,
+      server: { socketPath: join(paths.run, 'farshore.sock'), openLocal: () => openLocalServer(environment, (text) => stderr.write(`${text}\n`)) },
+      commands: [serverCommand(environment), demoCommand(environment)],
       completion: { line: env['COMP_LINE'], point: env['COMP_POINT'] },
     };
     process.exitCode = await runManager(process.argv.slice(2), io);

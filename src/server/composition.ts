@@ -23,7 +23,6 @@ import { createFileOnce } from '../config/atomic-file.ts';
 import { datastoreTable } from '../config/datastore-config.ts';
 import { domainFile } from '../config/domain-config.ts';
 import { settingsFile } from '../config/farshore-config.ts';
-import { sharedPlace } from '../config/files.ts';
 import { prepareInstallation, type InstallationPaths } from '../config/home.ts';
 import { pruneJobTable, syncJobTable, verifyJobTable } from '../config/job-config.ts';
 import { nodeFile } from '../config/node-config.ts';
@@ -76,7 +75,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const certificate = await ensureCertificate({
     files: { certificate: join(installation.config, 'proxy.pem'), key: join(installation.config, 'proxy.key') },
     hostName: hostname(),
-    rights: sharedPlace(installation, 'proxy.pem').rights,
+    rights: { mode: 0o640, owner: installation.serviceUser === null ? null : { uid: 0, gid: installation.serviceUser.gid } },
     clock,
     log,
   });

@@ -177,12 +177,17 @@ test('only a time stamp is cut off', () => {
 test('progress: share done, rate, time passed and left; nothing without a terminal', () => {
   let written = '';
   let now = 0;
-  const progress = new TaskProgress({ write: (text) => void (written += text) }, 60, () => now);
+  const progress = new TaskProgress({ write: (text) => void (written += text) }, 100, () => now);
   progress.see('[vm/100]: disk.fidx: downloaded 1 GiB (87.467 MiB/s)');
   progress.see('[vm/100]: percentage done: 25.00% (1/4 groups)');
   now = 30_000;
   progress.draw();
-  assert.equal(written, '\r\x1b[K25% done, 87.467 MiB/s, running for 30s, about 1m 30s left');
+  assert.equal(written, '\r\x1b[K[#####---------------] 25% done, 87.467 MiB/s, running for 30s, about 1m 30s left');
+  progress.see('progress: 40.0% (4 GiB of 10 GiB), 90 MiB/s, 1m left');
+  progress.see('[vm/100]: percentage done: 99.00% (3/4 groups)');
+  written = '';
+  progress.draw();
+  assert.ok(written.startsWith('\r\x1b[K[########------------] 40% done, 90 MiB/s'), written);
   written = '';
   progress.clear();
   progress.clear();

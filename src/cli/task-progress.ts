@@ -3,6 +3,9 @@ import { formatTimeSpan } from '../base/time-span.ts';
 import type { TextSink } from '../terminal/output.ts';
 
 const percentagePattern = /\b([0-9]{1,3}(?:\.[0-9]+)?)%/;
+/** Lines of replication about the whole job, e.g. `progress: 45.3% (1.2 GiB of 2.7 GiB), 120 MiB/s, 12s left`. */
+const wholeTaskPrefix = 'progress: ';
+const barWidth = 20;
 const ratePattern = /([0-9.]+ (?:[KMGTP]i?)?B\/s)/;
 
 /** Time left when `fraction` (0 to 1) took `elapsed` seconds; null when nothing can be said yet. */
@@ -23,6 +26,7 @@ export class TaskProgress {
   #percent: number | null = null;
   #rate: string | null = null;
   #drawn = false;
+  #knowsWhole = false;
 
   /** `now` in milliseconds. */
   constructor(terminal: TextSink | null, width: number | undefined, now: () => number = () => performance.now()) {
@@ -32,8 +36,11 @@ export class TaskProgress {
     this.#start = now();
   }
 
-  /** Takes what a line of the log says about progress. */
+  /** Takes what a line of the log says about progress. Once the task speaks of itself as a whole, percentages of its parts do not count. */
   see(line: string): void {
+    const whole = line.startsWith(wholeTaskPrefix);
+    if (this.#knowsWhole && !whole) return;
+    this.#knowsWhole ||= whole;
     const percent = percentagePattern.exec(line)?.[1];
     if (percent !== undefined) this.#percent = Number(percent);
     this.#rate = ratePattern.exec(line)?.[1] ?? this.#rate;
@@ -43,7 +50,7 @@ export class TaskProgress {
     if (this.#terminal === null) return;
     const elapsed = Math.round((this.#now() - this.#start) / 1000);
     const parts = [
-      ...(this.#percent === null ? [] : [`${this.#percent}% done`]),
+      ...(this.#percent === null ? [] : [`${bar(this.#percent)} ${this.#percent}% done`]),
       ...(this.#rate === null ? [] : [this.#rate]),
       `running for ${formatTimeSpan(elapsed)}`,
     ];
@@ -59,4 +66,10 @@ export class TaskProgress {
     this.#terminal?.write('\r\x1b[K');
     this.#drawn = false;
   }
+}
+
+/** `[##########----------]` */
+function bar(percent: number): string {
+  const full = Math.min(barWidth, Math.max(0, Math.round((percent / 100) * barWidth)));
+  return `[${'#'.repeat(full)}${'-'.repeat(barWidth - full)}]`;
 }

@@ -21,6 +21,8 @@ const defaultParallelGroups = 16;
 const parallelSnapshots = 16;
 /** Namespaces whose listing is asked for ahead of the one being worked on. */
 const listedAhead = 8;
+/** Progress lines come after one second, then ever more rarely, at last every ten seconds. */
+const firstProgressMs = 1000;
 const progressEveryMs = 10_000;
 
 /**
@@ -67,6 +69,7 @@ class ReplicationRun {
   #totalBytes = 0;
   #settledBytes = 0;
   #lastProgressMs: number;
+  #progressGapMs = firstProgressMs;
 
   constructor(job: ReplicationJob) {
     this.#job = job;
@@ -237,8 +240,9 @@ class ReplicationRun {
     this.#settledBytes += plainBytes;
     const now = this.#clock.now();
     this.#progress.update(Math.min(this.#settledBytes, this.#totalBytes), this.#totalBytes);
-    if (now - this.#lastProgressMs < progressEveryMs) return;
+    if (now - this.#lastProgressMs < this.#progressGapMs) return;
     this.#lastProgressMs = now;
+    this.#progressGapMs = Math.min(progressEveryMs, this.#progressGapMs * 2);
     this.#job.log.info(`progress: ${this.#progress.text()}`);
   }
 

@@ -42,9 +42,9 @@ test('changes: who may, on what, and what stays without effect', async (t) => {
   assert.equal(await changeAcl(parts, 'sync@pbs', { ...token, role: 'NoAccess' }), null, 'a user may for his own tokens');
   assert.match(readFileSync(acl.path, 'utf8'), /acl:1:\/datastore\/main:sync@pbs!offsite:NoAccess\n/);
 
-  await assert.rejects(changeAcl(parts, 'alice@pbs', token), { status: 403 });
-  await assert.rejects(changeAcl(parts, 'sync@pbs', { ...token, authId: 'sync@pbs' }), { status: 403 });
-  await assert.rejects(changeAcl(parts, 'sync@pbs!offsite', token), { status: 403 });
+  await assert.rejects(changeAcl(parts, 'alice@pbs', token), { status: 400 });
+  await assert.rejects(changeAcl(parts, 'sync@pbs', { ...token, authId: 'sync@pbs' }), { status: 400 });
+  await assert.rejects(changeAcl(parts, 'sync@pbs!offsite', token), { status: 400 });
   await assert.rejects(changeAcl(parts, 'admin@pbs', { ...token, path: '/nosuch' }), { message: "invalid acl path '/nosuch'." });
   await assert.rejects(changeAcl(parts, 'admin@pbs', { ...token, authId: 'nosuch@pbs' }), { message: 'no such user.' });
   await assert.rejects(changeAcl(parts, 'admin@pbs', { ...token, authId: 'sync@pbs!nosuch' }), { message: 'no such API token.' });

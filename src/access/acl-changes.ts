@@ -78,7 +78,7 @@ export function mayChangeAcl(access: AccessControl, caller: string, authId: stri
 export async function changeAcl(parts: AclChangeParts, caller: string, change: AclChange): Promise<MissingPrivileges | null> {
   const { acl, access, accounts } = parts;
   const { path, role, authId } = change;
-  if (!mayChangeAcl(access, caller, authId)) throw new HttpError(403, 'Unprivileged users can only set ACL items for their own API tokens.');
+  if (!mayChangeAcl(access, caller, authId)) throw new HttpError(400, 'Unprivileged users can only set ACL items for their own API tokens.');
   if (change.delete === true) {
     await acl.update((tree) => {
       tree.remove(path, authId, role);

@@ -42,6 +42,11 @@ export interface VerifyOptions {
   verifyThreads?: number | undefined;
   /** Whose groups the walk's `access` limits the run to; only for its log. */
   limitedTo?: string | undefined;
+  /**
+   * True for a verify state that came with a copy: it speaks of the source's chunks, not of the ones here, and counts as none. `upid` is
+   * the task that the state names.
+   */
+  isForeign?: ((namespace: string, snapshot: BackupSnapshot, upid: string) => boolean) | undefined;
 }
 
 export interface VerifySummary {
@@ -176,7 +181,7 @@ class VerifyRun {
       log.error(`verify ${name} - manifest load error: ${errorChain(e)}`);
       return 'failed';
     }
-    if (this.#isRecentlyVerified(loaded.manifest)) return skipped(' (recently verified)');
+    if (this.#isRecentlyVerified(namespace, snapshot, loaded.manifest)) return skipped(' (recently verified)');
     this.#visited.add(snapshotPath(namespace, snapshot));
     log.info(`verify ${name}`);
     const good = await this.#checkFiles(reader, loaded.manifest, name);
@@ -189,11 +194,12 @@ class VerifyRun {
     return good ? 'ok' : 'failed';
   }
 
-  #isRecentlyVerified(manifest: Manifest): boolean {
+  #isRecentlyVerified(namespace: string, snapshot: BackupSnapshot, manifest: Manifest): boolean {
     if (this.#options.ignoreVerified === false || manifest.unprotected['verify_state'] === undefined) return false;
     try {
       const state = verifyState(manifest);
       if (state === null) throw new FormatError('format.verify-state', 'the verify state is not readable');
+      if (this.#options.isForeign?.(namespace, snapshot, state.upid) === true) return false;
       const days = Math.floor((nowSeconds(this.#clock) - parseUpid(state.upid).starttime) / secondsPerDay);
       return this.#options.outdatedAfter === undefined || days <= this.#options.outdatedAfter;
     } catch (e) {

@@ -54,6 +54,8 @@ export class Datastores {
     const record = this.record(name);
     refuseInMaintenance(record, operation);
     const open = await this.#handle(record);
+    // What forbids it may have been stored while the datastore was opened: whoever looks at the active operations after that relies on it.
+    refuseInMaintenance(this.record(name), operation);
     const active = this.#active.get(name) ?? { read: 0, write: 0 };
     this.#active.set(name, active);
     if (operation !== 'lookup') active[operation] += 1;
@@ -81,10 +83,18 @@ export class Datastores {
     return { read: 0, write: 0, ...this.#active.get(name) };
   }
 
-  /** Makes the folders of a new datastore, or checks those of an existing one (`reuse`). It is configured by the caller. */
-  async create(record: DatastoreRecord, reuse: boolean): Promise<void> {
-    const store = await Datastore.create({ ...this.#options(record), reuse });
-    store.close();
+  /**
+   * Makes the folders of a new datastore, or checks those of an existing one (`reuse`), and runs `check` on it. It is configured by the
+   * caller. `onProgress` hears of each percent from 1 to 99.
+   */
+  async create(record: DatastoreRecord, reuse: boolean, options: { onProgress?: (percent: number) => void; check?: (store: Datastore) => Promise<void> } = {}): Promise<void> {
+    const { onProgress, check } = options;
+    const store = await Datastore.create({ ...this.#options(record), reuse, ...(onProgress === undefined ? {} : { onProgress }) });
+    try {
+      await check?.(store);
+    } finally {
+      store.close();
+    }
   }
 
   /** Forgets the open handle, e.g. when the datastore is removed. HttpError 400 while it is in use. */

@@ -35,9 +35,9 @@ async function makeFolder(path: string): Promise<void> {
 
 /**
  * Makes the layout of spec formats 3.1: base (0755; each missing level, only the last changes its owner), `.chunks` and its folders (0750), `.lock` (0644).
- * StoreError `store.exists` when `.chunks` is there. What was made stays when it fails half-way.
+ * StoreError `store.exists` when `.chunks` is there. What was made stays when it fails half-way. `onProgress` hears of each percent from 1 to 99.
  */
-export async function createChunkStore(basePath: string): Promise<void> {
+export async function createChunkStore(basePath: string, onProgress: (percent: number) => void = () => {}): Promise<void> {
   assert.ok(isAbsolute(basePath), `the path of a datastore is absolute: ${basePath}`);
   const chunks = join(basePath, chunksName);
   try {
@@ -52,7 +52,14 @@ export async function createChunkStore(basePath: string): Promise<void> {
     } finally {
       await lock.close();
     }
-    await forEachLimited(chunkFolderNames(), folderConcurrency, (name) => makeFolder(join(chunks, name)));
+    let [made, percent] = [0, 0];
+    await forEachLimited(chunkFolderNames(), folderConcurrency, async (name) => {
+      await makeFolder(join(chunks, name));
+      made += 1;
+      const now = Math.floor((made * 100) / chunkFolders);
+      if (now > percent && now < 100) onProgress(now);
+      percent = now;
+    });
     await syncDirectory(chunks);
     await syncDirectory(basePath);
   } catch (e) {

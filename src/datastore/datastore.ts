@@ -52,11 +52,11 @@ export class Datastore implements Disposable {
    * Makes a datastore and opens it. The path may hold nothing but dot names and `lost+found`; with `reuse` it must be a whole datastore and everything in it
    * stays (spec retention 9.1). Takes seconds: 65,536 folders. Throws StoreError `store.not-empty`, `store.exists`, `store.layout`.
    */
-  static async create(options: DatastoreOptions & { reuse?: boolean }): Promise<Datastore> {
+  static async create(options: DatastoreOptions & { reuse?: boolean; onProgress?: (percent: number) => void }): Promise<Datastore> {
     if (options.reuse === true) await checkReusableChunkStore(options.path);
     else {
       await checkEmptyBase(options.path);
-      await createChunkStore(options.path);
+      await createChunkStore(options.path, options.onProgress);
     }
     return Datastore.open(options);
   }

@@ -1,0 +1,174 @@
+import { Type } from 'typebox';
+import type { AccessControl } from '../../access/access-control.ts';
+import { HttpError } from '../../base/errors.ts';
+import { syncJobSchema, type SyncJob, type SyncJobTable } from '../../config/job-config.ts';
+import { configDigest, deletable, jobId, oneOf } from '../../config/schemas.ts';
+import { namespaceDepth } from '../../format/backup-path.ts';
+import { normalizeHumanByte } from '../../format/human-byte.ts';
+import { ParameterError } from '../../protocol/parameters.ts';
+import { parseGroupFilter } from '../../replication/group-filter.ts';
+import type { JobStates } from '../../schedule/job-states.ts';
+import { jsonEndpoint, Reply, type Endpoint } from '../endpoint.ts';
+import { groupFilterList } from '../group-filter-parameter.ts';
+import { maySeeSyncJob, mayModifySyncJob } from '../sync-permissions.ts';
+import { createJob, removeJob, trimmedComment, updateJob, type JobSection } from './job-section.ts';
+
+export interface SyncConfigParts {
+  jobs: SyncJobTable;
+  access: AccessControl;
+  states: JobStates;
+}
+
+export const listedDirection = Type.Optional(oneOf(['all', 'push', 'pull'], 'Direction of the jobs to list.', { default: 'pull' }));
+
+const jobParameters = Type.Object({ ...syncJobSchema.properties, 'group-filter': Type.Optional(groupFilterList) });
+const { id: _id, ...changeable } = jobParameters.properties;
+
+const deletableNames = [
+  'remote', 'owner', 'comment', 'schedule', 'remove-vanished', 'group-filter', 'rate-in', 'burst-in', 'rate-out', 'burst-out', 'ns', 'remote-ns', 'max-depth', 'transfer-last',
+  'encrypted-only', 'verified-only', 'run-on-mount', 'unmount-on-done', 'sync-direction', 'worker-threads', 'active-encryption-key', 'associated-key',
+] as const;
+
+/** The jobs of one direction (the reference lists only pulls when nobody says otherwise) that `authId` may see. */
+export function visibleSyncJobs(parts: Pick<SyncConfigParts, 'jobs' | 'access'>, authId: string, direction: 'all' | 'push' | 'pull' = 'pull'): { records: SyncJob[]; digest: string } {
+  const { records, digest } = parts.jobs.list();
+  const wanted = (job: SyncJob): boolean => direction === 'all' || (job['sync-direction'] ?? 'pull') === direction;
+  return { records: records.filter((job) => wanted(job) && maySeeSyncJob(parts.access, authId, job)), digest };
+}
+
+/** HttpError 400 when a run would go deeper than a namespace can be. */
+export function checkSyncDepth(job: Pick<SyncJob, 'ns' | 'remote-ns' | 'max-depth'>): void {
+  const depth = job['max-depth'];
+  if (depth === undefined) return;
+  for (const ns of [job.ns ?? '', job['remote-ns'] ?? '']) {
+    const levels = namespaceDepth(ns);
+    if (levels + depth > 7) throw new HttpError(400, `namespace '${ns}'s depth and recursion depth exceed limit: ${levels} + ${depth} > 7`);
+  }
+}
+
+/** Values as they are stored: rates with their unit, filters without `include:`. */
+function normalized<T extends Partial<SyncJob>>(given: T): T {
+  const result = { ...given };
+  for (const name of ['rate-in', 'rate-out', 'burst-in', 'burst-out'] as const) {
+    const text = given[name];
+    if (text !== undefined) result[name] = normalizeHumanByte(text);
+  }
+  const filters = given['group-filter'];
+  if (filters !== undefined) result['group-filter'] = filters.map((text) => parseGroupFilter(text).text);
+  return result;
+}
+
+/** A job that asks for encryption must not run without it. */
+function refuseKeys(given: Partial<SyncJob>): void {
+  const names = (['active-encryption-key', 'associated-key'] as const).filter((name) => given[name] !== undefined);
+  if (names.length > 0) throw new ParameterError(names.map((name) => [name, 'this version cannot encrypt or decrypt while it syncs']));
+}
+
+function requireModify(access: AccessControl, authId: string, ...jobs: SyncJob[]): void {
+  if (!jobs.every((job) => mayModifySyncJob(access, authId, job))) throw new HttpError(400, 'permission check failed');
+}
+
+function checkNew(job: SyncJob): void {
+  if (job.remote === undefined && job.store === job['remote-store']) throw new HttpError(400, "source and target datastore can't be the same");
+  if (job['sync-direction'] === 'push' && job['resync-corrupt'] !== undefined) throw new HttpError(400, 'push jobs do not support resync-corrupt option');
+  if (job['sync-direction'] !== 'push' && job['active-encryption-key'] !== undefined) throw new HttpError(400, "'active-encryption-key' only applies to push sync jobs");
+  refuseKeys(job);
+  checkSyncDepth(job);
+}
+
+function checkChange(given: Partial<SyncJob>, after: SyncJob): void {
+  if (given['sync-direction'] === 'push' && given['resync-corrupt'] !== undefined) throw new HttpError(400, 'push jobs do not support resync-corrupt option');
+  if (given['unmount-on-done'] === true && after['run-on-mount'] !== true) throw new HttpError(400, "'unmount-on-done' can only be set when 'run-on-mount' is enabled");
+  if (after['sync-direction'] !== 'push' && after['active-encryption-key'] !== undefined) throw new HttpError(400, "'active-encryption-key' only applies to push sync jobs");
+  checkSyncDepth(after);
+}
+
+/** `/config/sync` (spec sync 2.3). */
+export function syncConfigEndpoints(parts: SyncConfigParts): Endpoint[] {
+  return [...readEndpoints(parts), ...writeEndpoints(parts)];
+}
+
+function readEndpoints({ jobs, access }: SyncConfigParts): Endpoint[] {
+  return [
+    jsonEndpoint({
+      method: 'GET',
+      path: '/config/sync',
+      description: 'List sync jobs.',
+      parameters: Type.Object({ 'sync-direction': listedDirection }),
+      permission: { kind: 'any' },
+      returns: Type.Array(syncJobSchema),
+      handler: async (given, caller) => {
+        const { records, digest } = visibleSyncJobs({ jobs, access }, caller.authId, given['sync-direction']);
+        return new Reply(records, { digest });
+      },
+    }),
+    jsonEndpoint({
+      method: 'GET',
+      path: '/config/sync/{id}',
+      description: 'Read a sync job.',
+      parameters: Type.Object({ id: jobId }),
+      permission: { kind: 'any' },
+      returns: syncJobSchema,
+      handler: async ({ id }, caller) => {
+        const job = jobs.get(id);
+        if (!maySeeSyncJob(access, caller.authId, job)) throw new HttpError(400, 'permission check failed');
+        return new Reply(job, { digest: jobs.digest() });
+      },
+    }),
+  ];
+}
+
+function writeEndpoints({ jobs, access, states }: SyncConfigParts): Endpoint[] {
+  const section: JobSection<typeof syncJobSchema> = { table: jobs, states, jobType: 'syncjob' };
+  return [
+    jsonEndpoint({
+      method: 'POST',
+      path: '/config/sync',
+      description: 'Create a sync job.',
+      parameters: jobParameters,
+      permission: { kind: 'any' },
+      handler: async (given, caller) => {
+        const job = trimmedComment(normalized(given));
+        requireModify(access, caller.authId, job);
+        checkNew(job);
+        await createJob(section, job);
+        return null;
+      },
+    }),
+    jsonEndpoint({
+      method: 'PUT',
+      path: '/config/sync/{id}',
+      description: 'Change a sync job.',
+      parameters: Type.Object({ id: jobId, ...Type.Partial(Type.Object(changeable)).properties, delete: Type.Optional(deletable(deletableNames)), digest: Type.Optional(configDigest) }),
+      permission: { kind: 'any' },
+      handler: async ({ id, delete: names, digest, ...given }, caller) => {
+        const set = normalized(given);
+        await updateJob(section, id, {
+          changes: { delete: names, set },
+          digest,
+          check: (before, after) => {
+            requireModify(access, caller.authId, before, after);
+            refuseKeys(set);
+            checkChange(set, after);
+          },
+        });
+        return null;
+      },
+    }),
+    jsonEndpoint({
+      method: 'DELETE',
+      path: '/config/sync/{id}',
+      description: 'Remove a sync job.',
+      parameters: Type.Object({ id: jobId, digest: Type.Optional(configDigest) }),
+      permission: { kind: 'any' },
+      handler: async ({ id, digest }, caller) => {
+        await removeJob(section, id, {
+          digest,
+          check: (job) => requireModify(access, caller.authId, job),
+          missing: new HttpError(404, `job '${id}' does not exist.`),
+        });
+        return null;
+      },
+    }),
+  ];
+}

@@ -1,0 +1,71 @@
+import { namespaceAclPath } from '../access/datastore-access.ts';
+import type { AccessControl } from '../access/access-control.ts';
+import type { SyncJob } from '../config/job-config.ts';
+import type { Privilege } from '../config/privileges.ts';
+import { superuser } from '../config/user-config.ts';
+import { isOwner } from '../format/auth-id.ts';
+
+/** Who may see, change, run sync jobs and start ad-hoc pulls (spec sync 2.4). What a run itself may do is checked while it runs. */
+
+/** What the rules look at. */
+export type SyncScope = Pick<SyncJob, 'store' | 'ns' | 'remote' | 'remote-store' | 'remote-ns' | 'owner' | 'remove-vanished' | 'sync-direction'>;
+
+/** The local anchor. */
+function anchorPath(job: SyncScope): string {
+  return namespaceAclPath(job.store, job.ns ?? '');
+}
+
+/** ACL path of what a push writes to: `/remote/{remote}/{store}[/{ns}]`. */
+function remoteAnchorPath(remote: string, job: SyncScope): string {
+  const ns = job['remote-ns'] ?? '';
+  return `/remote/${remote}/${job['remote-store']}${ns === '' ? '' : `/${ns}`}`;
+}
+
+/** The job runs with the caller's own rights, or with those of one of his tokens. */
+function isCorrectOwner(authId: string, owner: string | undefined): boolean {
+  return owner === undefined ? authId === superuser : isOwner(owner, authId);
+}
+
+export function maySeeSyncJob(access: AccessControl, authId: string, job: SyncScope): boolean {
+  if (!access.check(authId, anchorPath(job), ['Datastore.Audit'])) return false;
+  if (job['sync-direction'] === 'push') return job.remote !== undefined && access.check(authId, remoteAnchorPath(job.remote, job), ['Remote.Audit']);
+  if (job.remote === undefined) return access.check(authId, namespaceAclPath(job['remote-store'], ''), ['Datastore.Audit']);
+  return access.check(authId, `/remote/${job.remote}`, ['Remote.Audit']);
+}
+
+/** Create, change, delete, run. A change must pass for the job as it was and as it becomes (spec sync W25). */
+export function mayModifySyncJob(access: AccessControl, authId: string, job: SyncScope): boolean {
+  return job['sync-direction'] === 'push' ? mayModifyPush(access, authId, job) : mayModifyPull(access, authId, job);
+}
+
+function mayModifyPull(access: AccessControl, authId: string, job: SyncScope): boolean {
+  const ownRights = isCorrectOwner(authId, job.owner);
+  const wanted: Privilege[] = ['Datastore.Audit', 'Datastore.Backup'];
+  if (job['remove-vanished'] === true) wanted.push('Datastore.Prune');
+  if (!ownRights) wanted.push('Datastore.Modify');
+  if (!access.check(authId, anchorPath(job), wanted)) return false;
+  if (job.remote !== undefined) return access.check(authId, `/remote/${job.remote}/${job['remote-store']}`, ['Remote.Read']);
+  // The run reads the source with the owner's rights. Where these are not the caller's own, the reference asks for nothing, so that
+  // whoever may change one datastore could copy every other one of the server into it.
+  return ownRights || access.check(authId, namespaceAclPath(job['remote-store'], job['remote-ns'] ?? ''), ['Datastore.Read']);
+}
+
+function mayModifyPush(access: AccessControl, authId: string, job: SyncScope): boolean {
+  if (job.remote === undefined) return false;
+  const wanted: Privilege[] = ['Remote.DatastoreBackup'];
+  if (job['remove-vanished'] === true) wanted.push('Remote.DatastorePrune');
+  if (!access.check(authId, remoteAnchorPath(job.remote, job), wanted)) return false;
+  const anchor = anchorPath(job);
+  if (!access.check(authId, anchor, ['Datastore.Audit'])) return false;
+  if (access.check(authId, anchor, ['Datastore.Read'])) return true;
+  if (!access.check(authId, anchor, ['Datastore.Backup'])) return false;
+  return isCorrectOwner(authId, job.owner) || access.check(authId, anchor, ['Datastore.Modify']);
+}
+
+/** An ad-hoc `POST pull`, which runs with the caller's rights. HttpError 400 `missing permissions 'A&B' on '/path'`. */
+export function requirePull(access: AccessControl, authId: string, pull: Omit<SyncScope, 'owner' | 'sync-direction'>): void {
+  access.require(authId, anchorPath(pull), ['Datastore.Backup']);
+  if (pull['remove-vanished'] === true) access.require(authId, anchorPath(pull), ['Datastore.Prune']);
+  if (pull.remote === undefined) access.require(authId, namespaceAclPath(pull['remote-store'], ''), ['Datastore.Backup']);
+  else access.require(authId, `/remote/${pull.remote}/${pull['remote-store']}`, ['Remote.Read']);
+}

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { CannedServer } from '../../test/support/manager-runs.ts';
-import { isUtf8Locale, outputSettings } from './entry.ts';
+import { isUtf8Locale, outputSettings } from './process-io.ts';
 
 test('the charset of the locale', () => {
   assert.equal(isUtf8Locale({}), false);

@@ -1,45 +1,15 @@
-import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { isatty } from 'node:tty';
 import { pause } from '../base/async.ts';
 import { AbortedError } from '../base/errors.ts';
 import { resolveInstallation } from '../config/home.ts';
-import type { InterruptSource } from '../terminal/interrupts.ts';
 import { demoCommand } from './demo-command.ts';
 import { errorText } from '../terminal/program.ts';
 import { runManager } from './main.ts';
 import type { ManagerIo } from './main.ts';
 import { openLocalServer, serverCommand } from './server-command.ts';
-import type { OutputSettings, TextSink } from '../terminal/output.ts';
-
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/** True when the locale's charset is UTF-8; with no locale at all it is not (spec manager-cli 2.3). */
-export function isUtf8Locale(env: Environment): boolean {
-  const locale = [env['LC_ALL'], env['LC_CTYPE'], env['LANG']].find((value) => value !== undefined && value !== '') ?? 'C';
-  return /\.utf-?8(@|$)/i.test(locale);
-}
-
-/** Output settings from the environment. `columns`: width of the terminal, undefined when stdout is none. */
-export function outputSettings(env: Environment, columns: number | undefined): OutputSettings {
-  return {
-    defaultFormat: env['PROXMOX_OUTPUT_FORMAT'],
-    border: env['PROXMOX_OUTPUT_NO_BORDER'] === undefined,
-    header: env['PROXMOX_OUTPUT_NO_HEADER'] === undefined,
-    unicode: isUtf8Locale(env),
-    width: columns,
-    timeZone: undefined,
-  };
-}
-
-/** SIGINT; the default behaviour is back when nobody listens. */
-const processInterrupts: InterruptSource = {
-  listen: (handler) => {
-    process.on('SIGINT', handler);
-    return () => process.off('SIGINT', handler);
-  },
-};
+import { outputSettings, packageVersion, processInterrupts, sinkTo } from './process-io.ts';
 
 async function pauseOrWake(milliseconds: number, signal?: AbortSignal): Promise<void> {
   try {
@@ -47,20 +17,6 @@ async function pauseOrWake(milliseconds: number, signal?: AbortSignal): Promise<
   } catch (e) {
     if (!(e instanceof AbortedError)) throw e;
   }
-}
-
-function sinkTo(stream: NodeJS.WriteStream): TextSink {
-  return {
-    write: (text) => {
-      stream.write(text);
-    },
-  };
-}
-
-/** Version of this package. */
-function packageVersion(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
-  return manifest.version;
 }
 
 /** Runs the manager as this process: `process.argv`, environment, terminal. Sets the exit code. */

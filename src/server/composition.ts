@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { AccessControl } from '../access/access-control.ts';
@@ -19,10 +17,10 @@ import { registerValueFormats } from '../api/value-formats.ts';
 import type { Clock } from '../base/clock.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { aclFile } from '../config/acl-config.ts';
-import { createFileOnce } from '../config/atomic-file.ts';
 import { datastoreTable } from '../config/datastore-config.ts';
 import { domainFile } from '../config/domain-config.ts';
 import { settingsFile } from '../config/farshore-config.ts';
+import { loadInstanceId } from '../config/instance-id.ts';
 import { prepareInstallation, type InstallationPaths } from '../config/home.ts';
 import { pruneJobTable, syncJobTable, verifyJobTable } from '../config/job-config.ts';
 import { nodeFile } from '../config/node-config.ts';
@@ -110,7 +108,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const journals = new Journals(join(installation.state, 'possession'), log);
   const syncRuns = new SyncRuns({ datastores, remotes: tables.remotes, secrets, jobs: tables.syncJobs, access, journals, ground });
 
-  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, secrets, tasks, states, ground, datastores, journals, syncRuns, certificate: () => certificate, certificates: () => [certificateInfo('proxy.pem', certificate.certificate)], instanceId: await instanceId(installation), authLog: writeAuthLog });
+  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, secrets, tasks, states, ground, datastores, journals, syncRuns, certificate: () => certificate, certificates: () => [certificateInfo('proxy.pem', certificate.certificate)], instanceId: await loadInstanceId(installation), locksRoot: installation.locks, authLog: writeAuthLog });
   const endpoints: Endpoint[] = built.endpoints;
   const router = new Router({
     endpoints,
@@ -120,7 +118,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     onAccess: (entry) => accessLog.append(formatAccessLine(entry, new Date(clock.now()))),
   });
   const scheduler = new Scheduler({
-    sources: [...built.jobSources, syncRuns.jobSource(), logRotationSource({ ground, folder, clock, maxDays: () => Promise.resolve(files.node.load().value.record['task-log-max-days']), others: [accessLog, authLog] })],
+    sources: [...built.jobSources, logRotationSource({ ground, folder, clock, maxDays: () => Promise.resolve(files.node.load().value.record['task-log-max-days']), others: [accessLog, authLog] })],
     states,
     clock,
     log,
@@ -147,11 +145,4 @@ export async function compose(options: CompositionOptions): Promise<Composition>
       await release();
     },
   };
-}
-
-/** 32 hex digits that name this installation, made once. */
-async function instanceId(installation: InstallationPaths): Promise<string> {
-  const path = join(installation.state, 'instance-id');
-  if (!existsSync(path)) await createFileOnce(path, Buffer.from(`${randomBytes(16).toString('hex')}\n`), { mode: 0o644, owner: installation.serviceUser });
-  return readFileSync(path, 'utf8').trim();
 }

@@ -10,19 +10,39 @@ import { tfaEndpoints } from '../api/access/tfa.ts';
 import { ticketEndpoints } from '../api/access/ticket.ts';
 import { userTokenEndpoints } from '../api/access/user-tokens.ts';
 import { userEndpoints } from '../api/access/users.ts';
+import { datastoreContentEndpoints } from '../api/admin/datastore-content.ts';
+import { datastoreListEndpoints } from '../api/admin/datastore.ts';
+import { adminGarbageCollectionEndpoints } from '../api/admin/gc.ts';
+import { adminPruneEndpoints } from '../api/admin/prune.ts';
+import { syncAdminEndpoints } from '../api/admin/sync.ts';
+import { adminVerifyEndpoints } from '../api/admin/verify.ts';
 import type { AuthLog } from '../api/auth-log.ts';
+import { datastoreConfigEndpoints } from '../api/config/datastore.ts';
+import { pruneConfigEndpoints } from '../api/config/prune.ts';
+import { remoteScanEndpoints } from '../api/config/remote-scan.ts';
+import { remoteTestEndpoints } from '../api/config/remote-test.ts';
+import { remoteConfigEndpoints } from '../api/config/remote.ts';
+import { syncConfigEndpoints } from '../api/config/sync.ts';
+import { verifyConfigEndpoints } from '../api/config/verify.ts';
+import { DatastoreCreations } from '../api/datastore-creation.ts';
+import { DatastoreRemovals } from '../api/datastore-removal.ts';
 import type { Datastores } from '../api/datastores.ts';
 import type { Endpoint } from '../api/endpoint.ts';
+import { GarbageCollectionRuns } from '../api/garbage-collection-runs.ts';
 import { aptEndpoints } from '../api/nodes/apt.ts';
 import { certificateEndpoints } from '../api/nodes/certificates.ts';
 import { identityEndpoints } from '../api/nodes/identity.ts';
+import { nodeListEndpoints } from '../api/nodes/node-list.ts';
 import { nodeStatusEndpoints } from '../api/nodes/status.ts';
 import { subscriptionEndpoints } from '../api/nodes/subscription.ts';
 import { taskEndpoints } from '../api/nodes/tasks.ts';
 import { timeEndpoints } from '../api/nodes/time.ts';
+import { PruneRuns } from '../api/prune-runs.ts';
+import { pullEndpoints } from '../api/pull.ts';
 import { readerEndpoints } from '../api/reader.ts';
 import { datastoreUsageEndpoints } from '../api/status/datastore-usage.ts';
 import type { SyncRuns } from '../api/sync-runs.ts';
+import { VerifyRuns } from '../api/verify-runs.ts';
 import { versionEndpoints } from '../api/version.ts';
 import type { Clock } from '../base/clock.ts';
 import type { ProgressLog } from '../base/log.ts';
@@ -59,15 +79,78 @@ export interface ApiParts {
   certificate: () => ServerCertificate;
   certificates: () => readonly object[];
   instanceId: string;
+  locksRoot: string;
   authLog: AuthLog;
 }
 
 /** Every endpoint of the API, and the jobs that they configure, for the scheduler. */
 export function apiEndpoints(parts: ApiParts): { endpoints: Endpoint[]; jobSources: JobSource[] } {
+  const runs = maintenanceRuns(parts);
   return {
-    endpoints: [...generalEndpoints(parts), ...accessEndpoints(parts), ...nodeEndpoints(parts), ...readerEndpoints(parts)],
-    jobSources: [],
+    endpoints: [...generalEndpoints(parts), ...accessEndpoints(parts), ...nodeEndpoints(parts), ...contentEndpoints(parts, runs), ...configEndpoints(parts), ...syncEndpoints(parts)],
+    jobSources: [runs.collections.jobSource(), runs.prunes.jobSource(), runs.verifications.jobSource(), parts.syncRuns.jobSource()],
   };
+}
+
+interface MaintenanceRuns {
+  prunes: PruneRuns;
+  verifications: VerifyRuns;
+  collections: GarbageCollectionRuns;
+}
+
+function maintenanceRuns(parts: ApiParts): MaintenanceRuns {
+  const { datastores, access, ground, tables, journals } = parts;
+  return {
+    prunes: new PruneRuns({ datastores, access, jobs: tables.pruneJobs, ground }),
+    verifications: new VerifyRuns({
+      datastores,
+      access,
+      jobs: tables.verifyJobs,
+      ground,
+      isForeignVerification: (store, namespace, snapshot, upid) => journals.isForeignVerification(store, namespace, snapshot, upid),
+    }),
+    collections: new GarbageCollectionRuns({ datastores, ground, locksRoot: parts.locksRoot }),
+  };
+}
+
+function contentEndpoints(parts: ApiParts, runs: MaintenanceRuns): Endpoint[] {
+  const { datastores, access, accounts, states, tables } = parts;
+  return [
+    ...readerEndpoints(parts),
+    ...datastoreListEndpoints({ datastores, access }),
+    ...datastoreContentEndpoints({ datastores, access, accounts, ...runs }),
+    ...adminPruneEndpoints({ jobs: tables.pruneJobs, states, access, prunes: runs.prunes }),
+    ...adminVerifyEndpoints({ jobs: tables.verifyJobs, states, access, verifications: runs.verifications }),
+    ...adminGarbageCollectionEndpoints({ datastores, access, collections: runs.collections }),
+  ];
+}
+
+function configEndpoints(parts: ApiParts): Endpoint[] {
+  const { tables, access, states, secrets, tasks, datastores } = parts;
+  const remote = { remotes: tables.remotes, secrets };
+  const shared = { table: tables.datastores, datastores, tasks, states };
+  return [
+    ...datastoreConfigEndpoints({
+      table: tables.datastores,
+      access,
+      states,
+      creations: new DatastoreCreations({ ...shared, pruneJobs: tables.pruneJobs }),
+      removals: new DatastoreRemovals({ ...shared, syncJobs: tables.syncJobs, pruneJobs: tables.pruneJobs, verifyJobs: tables.verifyJobs, acl: parts.files.acl }),
+    }),
+    ...remoteConfigEndpoints({ ...remote, access, jobs: tables.syncJobs }),
+    ...remoteScanEndpoints(remote),
+    ...remoteTestEndpoints({ ...remote, access, jobs: tables.syncJobs }),
+    ...pruneConfigEndpoints({ jobs: tables.pruneJobs, access, states }),
+    ...verifyConfigEndpoints({ jobs: tables.verifyJobs, access, states }),
+  ];
+}
+
+function syncEndpoints({ tables, access, states, syncRuns, datastores }: ApiParts): Endpoint[] {
+  return [
+    ...syncConfigEndpoints({ jobs: tables.syncJobs, access, states }),
+    ...syncAdminEndpoints({ jobs: tables.syncJobs, access, states, runSyncJob: (id, authId) => syncRuns.runJob(id, authId) }),
+    ...pullEndpoints({ access, datastores, pull: (parameters, authId) => syncRuns.pull(parameters, authId) }),
+  ];
 }
 
 function generalEndpoints({ options, datastores, access }: ApiParts): Endpoint[] {
@@ -96,6 +179,7 @@ function nodeEndpoints(parts: ApiParts): Endpoint[] {
     ...nodeStatusEndpoints({ fingerprint: () => parts.certificate().fingerprint }),
     ...certificateEndpoints({ certificates: parts.certificates }),
     ...timeEndpoints({ clock: options.clock }),
+    ...nodeListEndpoints(),
     ...identityEndpoints({ instanceId: parts.instanceId }),
     ...subscriptionEndpoints(),
     ...aptEndpoints({ programVersion: options.programVersion }),

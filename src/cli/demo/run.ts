@@ -212,12 +212,11 @@ class Demo {
   }
 
   #progressLine(line: string, seen: string[]): void {
-    const at = line.indexOf('progress: ');
-    if (at < 0) return;
+    const match = /progress: (([\d.]+)% .*)/.exec(line);
+    if (match === null) return;
     seen.push(line);
-    const percent = Number(/([\d.]+)%/.exec(line)?.[1] ?? 0);
-    const full = Math.round(percent / 5);
-    this.#io.stdout.write(`  [${'#'.repeat(full)}${'-'.repeat(20 - full)}] ${line.slice(at + 'progress: '.length)}\n`);
+    const full = Math.round(Number(match[2]) / 5);
+    this.#io.stdout.write(`  [${'#'.repeat(full)}${'-'.repeat(20 - full)}] ${match[1]!}\n`);
   }
 
   #summary(run: CommandResult): void {

@@ -99,7 +99,8 @@ export class VerifyRuns {
           try {
             await verifyNamespaces(lease.store, { namespace: job.ns ?? '', maxDepth: job['max-depth'] }, this.#options(job.store, choices, context));
           } catch (e) {
-            throw e instanceof AbortedError ? new AbortedError('verification failed - job aborted', { cause: e }) : e;
+            // Without its cause: the text is what notifications and people look for.
+            throw e instanceof AbortedError ? new AbortedError('verification failed - job aborted') : e;
           }
         },
       }),

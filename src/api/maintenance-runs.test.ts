@@ -180,6 +180,7 @@ test('garbage collection by hand, twice at once, and by schedule', async (t) => 
     assert.ok(lock !== null);
     const job = (await server.collections.jobSource().list())[0]!;
     await assert.rejects(job.run(), { code: 'store.job-running' });
+    assert.deepEqual(server.datastores.activeOperations('main'), { read: 0, write: 0 });
     setTimeout(() => lock.release(), 50);
     // By hand it waits for the one that runs.
     assert.equal((await run(server, 'admin@pbs', `${base}/gc`)).state, 'OK');

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { contentServer } from '../../../../test/support/content-server.ts';
 import { goldenArchive, goldenFile } from '../../../../test/support/golden.ts';
-import { decodeBlob } from '../../../format/data-blob.ts';
+import { ChunkIndex } from '../../../format/chunk-index.ts';
+import { decodeBlob, encodeBlob } from '../../../format/data-blob.ts';
 
 const base = '/api2/json/admin/datastore/main';
 const newest = 'backup-id=plain&backup-time=1760086400&backup-type=host';
@@ -60,6 +61,10 @@ test('damage is an answer before the first byte, and a cut connection after it',
   const bytes = await readFile(chunk);
   bytes[bytes.length - 1]! ^= 1;
   await writeFile(chunk, bytes);
+  await assert.rejects(server.http('admin@pbs', 'GET', target), { code: 'ECONNRESET' });
+  // A whole chunk with a good checksum that is another one.
+  const [, entry] = [...ChunkIndex.parse('dynamic', goldenFile(`${folder}/root.pxar.didx`)).entries()];
+  await writeFile(chunk, encodeBlob(Buffer.alloc(entry!.end - entry!.start), { compress: true }));
   await assert.rejects(server.http('admin@pbs', 'GET', target), { code: 'ECONNRESET' });
   const index = join(server.path, folder, 'root.pxar.didx');
   const raw = await readFile(index);

@@ -1,0 +1,34 @@
+import type { Clock } from '../base/clock.ts';
+import type { InterruptSource } from '../terminal/interrupts.ts';
+import type { OutputSettings, TextSink } from '../terminal/output.ts';
+import type { Prompter } from '../terminal/prompter.ts';
+import type * as terminal from '../terminal/command.ts';
+import type { Variables } from './environment.ts';
+import type { ByteOutput } from './restore-target.ts';
+import type { UserFolders } from './user-folders.ts';
+
+/** What a running command of the client may use. */
+export interface ClientContext {
+  /** Name in usage texts: base name of the command as called. */
+  readonly program: string;
+  /** Of this program. */
+  readonly version: string;
+  readonly stdout: TextSink;
+  /** The same stream for bytes, with back pressure. */
+  readonly stdoutBytes: ByteOutput;
+  /** Log lines, questions and progress. */
+  readonly stderr: TextSink;
+  readonly output: OutputSettings;
+  /** True when stderr is a terminal: progress may be drawn there. */
+  readonly drawsProgress: boolean;
+  readonly interrupts: InterruptSource;
+  readonly prompter: Prompter;
+  readonly variables: Variables;
+  readonly folders: UserFolders;
+  readonly clock: Clock;
+  /** PEM certificates trusted beside the system's. */
+  readonly trusted?: readonly string[] | undefined;
+}
+
+/** A command of the client; values have no completions yet. */
+export type ClientCommand = terminal.Command<ClientContext, null>;

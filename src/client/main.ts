@@ -1,0 +1,33 @@
+import { commandTree, type CommandNode } from '../terminal/command.ts';
+import { completionText } from '../terminal/completion.ts';
+import { helpCommand } from '../terminal/help.ts';
+import { runProgram } from '../terminal/program.ts';
+import type { ClientCommand, ClientContext } from './client-context.ts';
+import { loginCommands } from './commands/login.ts';
+import { restoreCommands } from './commands/restore.ts';
+import { snapshotAliases, snapshotCommands } from './commands/snapshots.ts';
+
+/** Everything that the client touches outside itself. */
+export interface ClientIo extends ClientContext {
+  /** `COMP_LINE`, `COMP_POINT`. */
+  completion: { line: string | undefined; point: string | undefined };
+}
+
+export const clientCommands: readonly ClientCommand[] = [...loginCommands, ...restoreCommands, ...snapshotCommands];
+
+/** The command tree with `help`. */
+export function clientTree(): CommandNode<ClientCommand> {
+  const tree: CommandNode<ClientCommand> = commandTree<ClientCommand>([...clientCommands, helpCommand(() => tree)]);
+  return tree;
+}
+
+/** Runs the backup client with the words after the program's name and resolves with the exit code (spec client-cli 1). */
+export async function runClient(argv: readonly string[], io: ClientIo): Promise<number> {
+  const tree = clientTree();
+  if (argv[0] === 'bashcomplete') {
+    io.stdout.write(await completionText(tree, io.completion.line, io.completion.point, null));
+    return 0;
+  }
+  const alias = snapshotAliases.get(argv[0] ?? '');
+  return runProgram(tree, alias === undefined ? argv : [...alias, ...argv.slice(1)], io);
+}

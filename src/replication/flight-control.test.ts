@@ -65,3 +65,15 @@ test('a chunk larger than the limit still goes when nothing else is in flight', 
 test('an aborted job gets no permit', async () => {
   await assert.rejects(new FlightControl({ now: () => 0 }).acquire(1, AbortSignal.abort()), AbortedError);
 });
+
+test('whatever sizes come and go, nothing is left in flight, and a chunk above the limit has its turn', async () => {
+  const flight = new FlightControl({ now: () => 0 });
+  for (let round = 0; round < 50; round += 1) {
+    const permits = await Promise.all([1_000_003, 777_777, 3_333_331, 4097].map((size) => flight.acquire(size + round)));
+    for (const [i, permit] of permits.entries()) permit.release(700_001 + i * round);
+    assert.equal(flight.inFlight, 0);
+  }
+  const large = await flight.acquire(16 * mebibyte);
+  assert.ok(flight.inFlight > flight.limit / 2);
+  large.release(16 * mebibyte);
+});

@@ -66,7 +66,8 @@ export class FlightControl {
   async acquire(plainSize: number, signal?: AbortSignal): Promise<Permit> {
     throwIfAborted(signal);
     // At least a quarter of the plain size, so that data that suddenly does not compress costs at most four times the limit.
-    const bytes = Math.max(Math.min(plainSize, plainSize * this.#density * 1.25), plainSize / 4, 1024);
+    // Whole bytes: sums of fractions would not come back to zero, and then a chunk above the limit would wait for ever.
+    const bytes = Math.ceil(Math.max(Math.min(plainSize, plainSize * this.#density * 1.25), plainSize / 4, 1024));
     if (this.#waiting.length > 0 || !this.#fits(bytes)) {
       await new Promise<void>((resolve) => this.#waiting.push({ bytes, start: resolve }));
     } else {

@@ -1,0 +1,103 @@
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { Type } from 'typebox';
+import { jsonEndpoint, type Endpoint } from '../../src/api/endpoint.ts';
+import { readerEndpoints } from '../../src/api/reader.ts';
+import { Router } from '../../src/api/router.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { silentLog } from '../../src/base/log.ts';
+import type { Datastore } from '../../src/datastore/datastore.ts';
+import { listNamespaces } from '../../src/datastore/namespaces.ts';
+import { listGroupInfos, listSnapshotInfos } from '../../src/datastore/snapshot-info.ts';
+import { RemoteEndpoint } from '../../src/protocol/remote-endpoint.ts';
+import { ensureCertificate } from '../../src/server/certificate.ts';
+import { listenTls } from '../../src/server/listener.ts';
+import { apiGround, testGatekeeper } from './api-ground.ts';
+
+export const syncAuthId = 'sync@pbs!offsite';
+
+/** A second server with one datastore, `main`, that the token `sync@pbs!offsite` may read: real listener, router and reader sessions. */
+export interface SyncSource extends AsyncDisposable {
+  store: Datastore;
+  port: number;
+  fingerprint: string;
+  /** Requests to the API, sessions included. */
+  requests: string[];
+  /** How to reach it, directly or through a proxy on `port`. */
+  endpoint(port?: number): RemoteEndpoint;
+}
+
+export function endpointOf(port: number, fingerprint: string): RemoteEndpoint {
+  return new RemoteEndpoint({ host: '127.0.0.1', port, authId: syncAuthId, secret: 'any', fingerprint });
+}
+
+/** `path`: folder of the datastore. */
+export async function startSyncSource(path: string): Promise<SyncSource> {
+  const hooks: Array<() => Promise<void> | void> = [];
+  const context = { after: (hook: () => Promise<void> | void) => hooks.push(hook) } as unknown as TestContext;
+  const ground = await apiGround(context, 'source', { main: path });
+  const lease = await ground.datastores.open('main', 'lookup');
+  const { store } = lease;
+  const certificate = await ensureCertificate({
+    files: { certificate: join(ground.paths.config, 'proxy.pem'), key: join(ground.paths.config, 'proxy.key') },
+    hostName: 'source.test',
+    rights: { mode: 0o600, owner: null },
+    clock: systemClock,
+    log: silentLog,
+  });
+  const requests: string[] = [];
+  const gatekeeper = testGatekeeper(ground.access);
+  const router = new Router({
+    endpoints: [...readerEndpoints({ ...ground, unauthorizedDelayMs: 0 }), ...listingEndpoints(store)],
+    gatekeeper: {
+      ...gatekeeper,
+      authenticate: (request) => {
+        requests.push(request.url ?? '');
+        return gatekeeper.authenticate(request);
+      },
+    },
+    log: silentLog,
+    delays: { unauthorizedMs: 0, forbiddenMs: 0 },
+  });
+  const listener = await listenTls({ router, address: { host: '127.0.0.1', port: 0 }, certificate, log: silentLog });
+  if (typeof listener.address === 'string') throw new Error('not a TLS listener');
+  const { port } = listener.address;
+  return {
+    store,
+    port,
+    fingerprint: certificate.fingerprint,
+    requests,
+    endpoint: (other = port) => endpointOf(other, certificate.fingerprint),
+    [Symbol.asyncDispose]: async () => {
+      await listener.close(0);
+      lease[Symbol.dispose]();
+      for (const hook of hooks) await hook();
+    },
+  };
+}
+
+/** What a pull asks of a server's API besides sessions, without its permissions. */
+function listingEndpoints(store: Datastore): Endpoint[] {
+  const namespace = Type.Optional(Type.String());
+  const common = { description: 'Listing.', permission: { kind: 'any' }, method: 'GET' } as const;
+  return [
+    jsonEndpoint({
+      ...common,
+      path: '/admin/datastore/{store}/namespace',
+      parameters: Type.Object({ store: Type.String(), parent: namespace, 'max-depth': Type.Optional(Type.Integer()) }),
+      handler: async (p) => (await listNamespaces(store, { anchor: p.parent ?? '', maxDepth: p['max-depth'] })).map((ns) => ({ ns })),
+    }),
+    jsonEndpoint({
+      ...common,
+      path: '/admin/datastore/{store}/groups',
+      parameters: Type.Object({ store: Type.String(), ns: namespace }),
+      handler: (p) => listGroupInfos(store, p.ns ?? ''),
+    }),
+    jsonEndpoint({
+      ...common,
+      path: '/admin/datastore/{store}/snapshots',
+      parameters: Type.Object({ store: Type.String(), ns: namespace }),
+      handler: (p) => listSnapshotInfos(store, p.ns ?? ''),
+    }),
+  ];
+}

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Duplex } from 'node:stream';
@@ -9,7 +9,6 @@ import { test, type TestContext } from 'node:test';
 import { apiGround, testServer, type ApiGround, type TestServer } from '../../test/support/api-ground.ts';
 import { goldenDatastore, readFixture, unpackGoldenDatastore } from '../../test/support/golden.ts';
 import { h2ClientOn, h2Request } from '../../test/support/http2-client.ts';
-import { unlink } from 'node:fs/promises';
 import { decodeManifestBlob } from '../format/manifest.ts';
 import { readerProtocol } from '../protocol/reader-session.ts';
 import { readerEndpoints } from './reader.ts';
@@ -86,6 +85,7 @@ test('the checks before a session, in order', async (t) => {
     ['admin@pbs', plain, '400 invalid protocol name', 'proxmox-backup-protocol-v1'],
     ['admin@pbs', plain, '400 invalid protocol name', readerProtocol.toUpperCase()],
     ['alice@pbs', plain, '400 backup owner check failed!'],
+    ['alice@pbs', '/api2/json/reader?backup-id=none&backup-time=5&backup-type=host&store=main', '400 snapshot host/none/1970-01-01T00:00:05Z does not exist.'],
     ['admin@pbs', '/api2/json/reader?backup-id=plain&backup-time=5&backup-type=host&store=main', '400 snapshot host/plain/1970-01-01T00:00:05Z does not exist.'],
     ['admin@pbs', '/api2/json/reader?backup-id=none&backup-time=5&backup-type=host&store=main&ns=', '400 snapshot host/none/1970-01-01T00:00:05Z does not exist.'],
     ['admin@pbs', `${plain}&ns=no%2Fsuch`, '400 snapshot host/plain/2025-10-10T08:53:20Z does not exist.'],

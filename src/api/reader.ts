@@ -5,7 +5,7 @@ import { namespaceAccess, namespaceAclPath, type NamespaceAccess } from '../acce
 import { errorCode, HttpError } from '../base/errors.ts';
 import { backupId, backupTime, backupType, datastoreName, flag, namespace } from '../config/schemas.ts';
 import type { Datastore } from '../datastore/datastore.ts';
-import { readOwner } from '../datastore/groups.ts';
+import { groupExists, readOwner } from '../datastore/groups.ts';
 import { SnapshotReader } from '../datastore/snapshot-reader.ts';
 import { isOwner } from '../format/auth-id.ts';
 import { snapshotText, type BackupSnapshot } from '../format/backup-path.ts';
@@ -63,7 +63,8 @@ function requireProtocol(upgrade: UpgradeRequest): void {
 }
 
 async function openSnapshot(store: Datastore, ns: string, snapshot: BackupSnapshot, granted: NamespaceAccess, authId: string): Promise<SnapshotReader> {
-  if (granted === 'own' && !isOwner(await readOwner(store, ns, snapshot), authId)) throw new HttpError(400, 'backup owner check failed!');
+  // A group that is gone has no owner: its readers are to learn that it is gone.
+  if (granted === 'own' && (await groupExists(store, ns, snapshot)) && !isOwner(await readOwner(store, ns, snapshot), authId)) throw new HttpError(400, 'backup owner check failed!');
   try {
     return await SnapshotReader.open(store, ns, snapshot);
   } catch (e) {

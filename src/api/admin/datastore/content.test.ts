@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { contentServer } from '../../../../test/support/content-server.ts';
@@ -158,6 +158,20 @@ test('who sees what', async (t) => {
   assert.equal(await server.refusal('nobody@pbs', 'GET', `${base}/status`), '403 permission check failed');
   assert.equal(await server.refusal('nobody@pbs', 'GET', '/admin/datastore/other/status'), '403 permission check failed');
   assert.equal(await server.refusal('nobody@pbs', 'GET', '/admin/gc/main'), "400 missing permissions 'Datastore.Audit' on '/datastore/main'");
+});
+
+test('privileges on a namespace only: the datastore is there by name, and what is below', async (t) => {
+  const server = await contentServer(t);
+  await appendFile(join(server.paths.config, 'acl.cfg'), 'acl:1:/datastore/main/site-a:bob@pbs:DatastoreAudit\n');
+  await writeFile(join(server.paths.config, 'datastore.cfg'), `datastore: main\n\tcomment secret\n\tpath ${server.path}\n`);
+  assert.deepEqual(await server.data('bob@pbs', 'GET', '/admin/datastore'), [{ store: 'main', comment: null, 'mount-status': 'nonremovable', 'backend-type': 'filesystem' }]);
+  assert.deepEqual(await server.data('bob@pbs', 'GET', `${base}/namespace`), [{ ns: 'site-a' }, { ns: 'site-a/dept-b' }]);
+  const counts = { ct: { groups: 1, snapshots: 1 }, host: { groups: 1, snapshots: 1 }, vm: null, other: null };
+  assert.deepEqual(await server.data('bob@pbs', 'GET', `${base}/status`, { verbose: true }), { total: 0, used: 0, avail: 0, 'backend-type': 'filesystem', counts });
+  assert.equal(((await server.data('bob@pbs', 'GET', `${base}/groups`, { ns: 'site-a' })) as unknown[]).length, 1);
+  assert.equal(await server.refusal('bob@pbs', 'GET', `${base}/groups`), '403 permission check failed - missing Datastore.Audit|Datastore.Backup on /datastore/main');
+  assert.equal(await server.refusal('bob@pbs', 'GET', `${base}/gc`), '403 permission check failed');
+  assert.equal(((await server.data('admin@pbs', 'GET', '/admin/datastore')) as Array<Record<string, unknown>>)[0]!['comment'], 'secret');
 });
 
 test('change of owner', async (t) => {

@@ -1,4 +1,5 @@
 import { FarshoreError, HttpError, errorCode } from '../base/errors.ts';
+import { missingSection } from '../config/missing-section.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { maintenanceOf, tuningOf, type DatastoreRecord, type DatastoreTable, type MaintenanceMode } from '../config/datastore-config.ts';
 import { Datastore } from '../datastore/datastore.ts';
@@ -42,10 +43,10 @@ export class Datastores {
     return this.#table.list().records;
   }
 
-  /** HttpError 400 `no such datastore 'x'`. */
+  /** ConfigError `no such datastore 'x'`. */
   record(name: string): DatastoreRecord {
     const record = this.#table.find(name);
-    if (record === undefined) throw new HttpError(400, `no such datastore '${name}'`);
+    if (record === undefined) throw missingSection('datastore', name);
     return record;
   }
 

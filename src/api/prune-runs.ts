@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { AccessControl } from '../access/access-control.ts';
-import { HttpError } from '../base/errors.ts';
+import { missingSection } from '../config/missing-section.ts';
 import type { PruneJob, PruneJobTable } from '../config/job-config.ts';
 import { keepOptionNames, type KeepOptions } from '../datastore/prune.ts';
 import { pruneGroup, pruneNamespaces, type PruneResultItem } from '../datastore/prune-run.ts';
@@ -48,10 +48,10 @@ export class PruneRuns {
     this.#timeZone = parts.timeZone ?? processTimeZone();
   }
 
-  /** Runs a configured job by hand, also a disabled one; the UPID. HttpError 400 `no such prune 'x'`. */
+  /** Runs a configured job by hand, also a disabled one; the UPID. ConfigError `no such prune 'x'`. */
   async runJob(id: string, authId: string): Promise<string> {
     const job = this.#parts.jobs.find(id);
-    if (job === undefined) throw new HttpError(400, `no such prune '${id}'`);
+    if (job === undefined) throw missingSection('prune', id);
     return (await this.#startJob(job, { authId })).upid;
   }
 

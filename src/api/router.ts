@@ -65,6 +65,9 @@ export type CallResult =
   | { ok: true; status: 200; data: unknown; siblings: Readonly<Record<string, unknown>> }
   | { ok: false; status: number; message: string; faults: readonly ParameterFault[]; hint: string | undefined };
 
+/** What mends a failure, URI encoded; goes beside the reference's text to the local manager. */
+export const hintHeader = 'x-farshore-hint';
+
 /** What became of an upgrade request: `taken` by its handler, `answered` like any other (the connection goes on), or `closed`. */
 export type UpgradeOutcome = 'taken' | 'answered' | 'closed';
 
@@ -241,6 +244,8 @@ export class Router {
       return;
     }
     if (failure.status === 401) await hold(this.#delays.unauthorizedMs, exchange.gone);
+    // Only for who sits at this host: the command may name what others are not to know.
+    if (exchange.trusted !== undefined && failure.hint !== undefined && !response.headersSent) response.setHeader(hintHeader, encodeURIComponent(failure.hint));
     sendFailure(response, format, failure);
   }
 

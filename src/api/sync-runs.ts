@@ -1,4 +1,5 @@
 import { AbortedError, ConfigError, FarshoreError, HttpError, errorChain } from '../base/errors.ts';
+import { missingSection } from '../config/missing-section.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { systemClock } from '../base/clock.ts';
 import type { AccessControl } from '../access/access-control.ts';
@@ -88,7 +89,7 @@ export class SyncRuns {
 
   #job(id: string): SyncJob {
     const job = this.#parts.jobs.find(id);
-    if (job === undefined) throw new HttpError(400, `no such sync '${id}'`);
+    if (job === undefined) throw missingSection('sync', id);
     return job;
   }
 
@@ -172,7 +173,7 @@ export class SyncRuns {
 
   #endpoint(name: string): RemoteEndpoint {
     const record = this.#parts.remotes.find(name);
-    if (record === undefined) throw new HttpError(400, `no such remote '${name}'`);
+    if (record === undefined) throw missingSection('remote', name);
     return new RemoteEndpoint({
       host: record.host,
       port: record.port,

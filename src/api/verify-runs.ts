@@ -1,6 +1,7 @@
 import type { AccessControl } from '../access/access-control.ts';
 import { namespaceAclPath } from '../access/datastore-access.ts';
-import { AbortedError, HttpError } from '../base/errors.ts';
+import { AbortedError } from '../base/errors.ts';
+import { missingSection } from '../config/missing-section.ts';
 import type { VerifyJob, VerifyJobTable } from '../config/job-config.ts';
 import type { Datastore } from '../datastore/datastore.ts';
 import { verifyGroup, verifyNamespaces, verifySnapshot, type VerifyOptions } from '../datastore/verify.ts';
@@ -42,10 +43,10 @@ export class VerifyRuns {
     this.#parts = parts;
   }
 
-  /** Runs a configured job by hand; the UPID. HttpError 400 `no such verification 'x'`. */
+  /** Runs a configured job by hand; the UPID. ConfigError `no such verification 'x'`. */
   async runJob(id: string, authId: string): Promise<string> {
     const job = this.#parts.jobs.find(id);
-    if (job === undefined) throw new HttpError(400, `no such verification '${id}'`);
+    if (job === undefined) throw missingSection('verification', id);
     return (await this.#startJob(job, { authId })).upid;
   }
 

@@ -4,6 +4,7 @@ import { createConnection } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { HttpError, NetworkError, errorCode } from '../base/errors.ts';
 import type { Method } from '../api/endpoint.ts';
+import { hintHeader } from '../api/router.ts';
 
 /** Answer of an API call: the value under `data` and its siblings (`digest`, `total`, `active`). */
 export interface ApiReply {
@@ -106,7 +107,10 @@ class HttpConnection implements ApiConnection {
     });
     const text = await bodyOf(response);
     const status = response.statusCode ?? 0;
-    if (status < 200 || status > 299) throw new HttpError(status, text === '' ? `HTTP status ${status}` : text);
+    if (status < 200 || status > 299) {
+      const hint = response.headers[hintHeader];
+      throw new HttpError(status, text === '' ? `HTTP status ${status}` : text, typeof hint === 'string' ? { hint: decodeURIComponent(hint) } : {});
+    }
     return parseReply(text);
   }
 

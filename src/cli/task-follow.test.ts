@@ -27,9 +27,11 @@ function serverWith({ polls, exitStatus }: Scripted): { server: CannedServer; ab
       const limit = Number(new URLSearchParams(target.split('?')[1]).get('limit'));
       if (poll < polls.length) lines.push(...polls[poll]!);
       poll += 1;
-      const shown = lines.slice(start, start + limit);
+      // Lines count from 1; 0 is the first, too (spec server, trap 5).
+      const skipped = Math.max(start, 1) - 1;
+      const shown = lines.slice(skipped, skipped + limit);
       const active = aborts === 0 && poll < polls.length;
-      return { data: shown.map((t, index) => ({ n: start + index + 1, t })), total: lines.length, success: 1, ...(active ? { active: true } : { active: false }) };
+      return { data: shown.map((t, index) => ({ n: skipped + index + 1, t })), total: lines.length, success: 1, ...(active ? { active: true } : { active: false }) };
     },
     [`GET ${task}/status`]: () => ({ data: { status: 'stopped', ...(aborts > 0 ? { exitstatus: 'pull aborted' } : exitStatus === null ? {} : { exitstatus: exitStatus }) } }),
     [`DELETE ${task}`]: () => {

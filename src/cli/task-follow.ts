@@ -32,6 +32,7 @@ interface LogPage {
   active: boolean;
 }
 
+/** `start`: number of the first line wanted; lines count from 1 (spec server, trap 5). */
 async function readLog(api: ApiConnection, upid: string, start: number): Promise<LogPage> {
   const reply = await api.call('GET', logPath, { upid, start, limit: linesPerPoll, 'test-status': true });
   const entries = Array.isArray(reply.data) ? (reply.data as Array<{ t?: unknown }>) : [];
@@ -97,7 +98,7 @@ interface Watch {
 async function watchLog({ api, stdout, pause }: CommandContext, upid: string, watch: Watch, options: FollowOptions): Promise<'ended' | 'left'> {
   const { progress } = watch;
   const allowed = options.onInterrupt === 'leave' ? 0 : 1;
-  for (let start = 0; ; ) {
+  for (let start = 1; ; ) {
     // Renewed before the calls, so that a Ctrl-C during one of them cuts the waiting after it short.
     watch.wakeUp = new AbortController();
     if (watch.interrupts === 1 && allowed === 1) await api.call('DELETE', taskPath, { upid });

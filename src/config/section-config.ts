@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Static, TObject, TSchema } from 'typebox';
 import { ConfigError } from '../base/errors.ts';
+import { missingSection } from './missing-section.ts';
 import { isRequired, itemsOf, readScalar, recordProblem, scalarProblem } from './schema-check.ts';
 
 /**
@@ -159,7 +160,7 @@ export class SectionConfig {
   /** The same; ConfigError `config.missing` in the reference's words when it is not there. */
   get<S extends TObject>(type: SectionType<S>, id: string): Static<S> {
     const record = this.find(type, id);
-    if (record === undefined) throw new ConfigError('config.missing', `no such ${type.type} '${id}'`);
+    if (record === undefined) throw missingSection(type.type, id);
     return record;
   }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Static, TObject } from 'typebox';
 import { ConfigError } from '../base/errors.ts';
+import { missingSection } from './missing-section.ts';
 import type { SectionFile } from './files.ts';
 import type { SectionType } from './section-config.ts';
 
@@ -79,7 +80,7 @@ export class SectionTable<S extends TObject> {
   /** Removes one record; ConfigError `config.missing` when it is not there. */
   async remove(id: string, options: { digest?: string | undefined } = {}): Promise<void> {
     await this.file.update((config) => {
-      if (!config.remove(this.type, id)) throw new ConfigError('config.missing', `no such ${this.type.type} '${id}'`);
+      if (!config.remove(this.type, id)) throw missingSection(this.type.type, id);
     }, options);
   }
 }

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { AccessControl } from '../../access/access-control.ts';
 import { namespaceAclPath } from '../../access/datastore-access.ts';
-import { HttpError } from '../../base/errors.ts';
+import { missingSection } from '../../config/missing-section.ts';
 import type { PruneJobTable } from '../../config/job-config.ts';
 import { datastoreName, jobId } from '../../config/schemas.ts';
 import type { JobStates } from '../../schedule/job-states.ts';
@@ -43,7 +43,7 @@ export function adminPruneEndpoints({ jobs, states, access, prunes }: PruneJobLi
       permission: { kind: 'any' },
       handler: (p, { authId }) => {
         const job = jobs.find(p.id);
-        if (job === undefined) throw new HttpError(400, `no such prune '${p.id}'`);
+        if (job === undefined) throw missingSection('prune', p.id);
         access.require(authId, namespaceAclPath(job.store, job.ns ?? ''), ['Datastore.Modify']);
         return prunes.runJob(p.id, authId);
       },

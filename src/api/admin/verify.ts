@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { AccessControl } from '../../access/access-control.ts';
 import { namespaceAclPath } from '../../access/datastore-access.ts';
-import { HttpError } from '../../base/errors.ts';
+import { missingSection } from '../../config/missing-section.ts';
 import type { VerifyJobTable } from '../../config/job-config.ts';
 import { datastoreName, jobId } from '../../config/schemas.ts';
 import type { JobStates } from '../../schedule/job-states.ts';
@@ -43,7 +43,7 @@ export function adminVerifyEndpoints({ jobs, states, access, verifications }: Ve
       permission: { kind: 'any' },
       handler: (p, { authId }) => {
         const job = jobs.find(p.id);
-        if (job === undefined) throw new HttpError(400, `no such verification '${p.id}'`);
+        if (job === undefined) throw missingSection('verification', p.id);
         access.require(authId, namespaceAclPath(job.store, job.ns ?? ''), ['Datastore.Verify']);
         return verifications.runJob(p.id, authId);
       },

@@ -1,7 +1,7 @@
 import { Type, type Static, type TObject, type TOptional } from 'typebox';
 import type { AccessControl } from '../../access/access-control.ts';
 import { namespaceAclPath } from '../../access/datastore-access.ts';
-import { HttpError } from '../../base/errors.ts';
+import { missingSection } from '../../config/missing-section.ts';
 import type { Privilege } from '../../config/privileges.ts';
 import { configDigest, deletable, jobId, type comment, type datastoreName, type namespace, type schedule } from '../../config/schemas.ts';
 import type { SectionTable } from '../../config/section-table.ts';
@@ -126,7 +126,7 @@ function writeEndpoints({ path, noun, table, jobType, ...kind }: DatastoreJobKin
       parameters: Type.Object({ id: jobId, digest: Type.Optional(configDigest) }),
       permission: { kind: 'any' },
       handler: async ({ id, digest }, caller) => {
-        await removeJob(section, id, { digest, check: (job) => requireChange(caller.authId, job), missing: new HttpError(400, `no such ${type} '${id}'`) });
+        await removeJob(section, id, { digest, check: (job) => requireChange(caller.authId, job), missing: missingSection(type, id) });
         return null;
       },
     }),

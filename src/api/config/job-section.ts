@@ -1,5 +1,4 @@
 import type { Static, TObject } from 'typebox';
-import { HttpError } from '../../base/errors.ts';
 import { changedRecord, type RecordChanges, type SectionTable } from '../../config/section-table.ts';
 import type { JobKey, JobStates } from '../../schedule/job-states.ts';
 import { scheduleChanges } from '../../schedule/job-state.ts';
@@ -64,7 +63,7 @@ export interface JobRemoval<T> {
   /** Refuses by an exception; called under the file's lock. */
   check(record: T): void;
   /** Answer when the job is not there. */
-  missing: HttpError;
+  missing: Error;
 }
 
 /** Removes a job and its state. */

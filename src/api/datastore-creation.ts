@@ -49,13 +49,24 @@ export class DatastoreCreations {
     if (this.#parts.table.find(record.name) !== undefined || this.#underWay.has(record.name)) throw alreadyExists(record.name);
     this.#underWay.set(record.name, record);
     try {
-      const task = await this.#parts.tasks.start({ workerType: 'create-datastore', workerId: record.name, authId }, (context) => this.#create(creation, context));
-      void task.finished.then(() => this.#underWay.delete(record.name));
+      const task = await this.#parts.tasks.start({ workerType: 'create-datastore', workerId: record.name, authId }, async (context) => {
+        try {
+          await this.#create(creation, context);
+        } finally {
+          this.#forget(record);
+        }
+      });
+      // Of a task that was stopped before it began.
+      void task.finished.then(() => this.#forget(record));
       return task.upid;
     } catch (e) {
-      this.#underWay.delete(record.name);
+      this.#forget(record);
       throw e;
     }
+  }
+
+  #forget(record: DatastoreRecord): void {
+    if (this.#underWay.get(record.name) === record) this.#underWay.delete(record.name);
   }
 
   async #create(creation: DatastoreCreation, { log, signal }: TaskContext): Promise<void> {

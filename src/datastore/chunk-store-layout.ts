@@ -26,10 +26,10 @@ export function* chunkFolderNames(): Generator<string, void> {
   for (let i = 0; i < chunkFolders; i += 1) yield i.toString(16).padStart(4, '0');
 }
 
-async function makeFolder(path: string): Promise<void> {
-  await mkdir(path);
-  // Not by mkdir's mode, from which the umask takes.
-  await chmod(path, chunkFolderMode);
+/** With `isExact` mkdir's mode, from which the umask takes, is known to arrive whole. */
+async function makeFolder(path: string, isExact: boolean): Promise<void> {
+  await mkdir(path, { mode: chunkFolderMode });
+  if (!isExact) await chmod(path, chunkFolderMode);
   await giveToFileOwner(path);
 }
 
@@ -41,9 +41,13 @@ export async function createChunkStore(basePath: string, onProgress: (percent: n
   assert.ok(isAbsolute(basePath), `the path of a datastore is absolute: ${basePath}`);
   const chunks = join(basePath, chunksName);
   try {
-    await mkdir(basePath, { recursive: true, mode: baseMode });
+    const made = await mkdir(basePath, { recursive: true, mode: baseMode });
+    if (made !== undefined) await chmod(basePath, baseMode);
     await giveToFileOwner(basePath);
-    await makeFolder(chunks);
+    await mkdir(chunks, { mode: chunkFolderMode });
+    const isExact = ((await lstat(chunks)).mode & 0o7777) === chunkFolderMode;
+    if (!isExact) await chmod(chunks, chunkFolderMode);
+    await giveToFileOwner(chunks);
     const lock = await open(join(basePath, processLockName), 'a', processLockMode);
     try {
       await lock.chmod(processLockMode);
@@ -52,11 +56,11 @@ export async function createChunkStore(basePath: string, onProgress: (percent: n
     } finally {
       await lock.close();
     }
-    let [made, percent] = [0, 0];
+    let [folders, percent] = [0, 0];
     await forEachLimited(chunkFolderNames(), folderConcurrency, async (name) => {
-      await makeFolder(join(chunks, name));
-      made += 1;
-      const now = Math.floor((made * 100) / chunkFolders);
+      await makeFolder(join(chunks, name), isExact);
+      folders += 1;
+      const now = Math.floor((folders * 100) / chunkFolders);
       if (now > percent && now < 100) onProgress(now);
       percent = now;
     });

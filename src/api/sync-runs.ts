@@ -1,20 +1,23 @@
-import { AbortedError, ConfigError, FarshoreError, HttpError, errorChain } from '../base/errors.ts';
+import { AbortedError, ConfigError, FarshoreError, HttpError, NetworkError } from '../base/errors.ts';
 import { missingSection } from '../config/missing-section.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { systemClock } from '../base/clock.ts';
 import type { AccessControl } from '../access/access-control.ts';
 import { namespaceAclPath } from '../access/datastore-access.ts';
+import type { SettingsFile } from '../config/farshore-config.ts';
 import type { SyncJob, SyncJobTable } from '../config/job-config.ts';
 import type { RemoteTable } from '../config/remote-config.ts';
 import type { RemoteSecrets } from '../config/remote-secrets.ts';
 import { isOwner, userOf } from '../format/auth-id.ts';
 import { parentNamespace } from '../format/backup-path.ts';
 import { parseHumanByte } from '../format/human-byte.ts';
+import { diagnose } from '../protocol/diagnosis.ts';
 import { RateLimiter } from '../protocol/rate-limit.ts';
-import { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
+import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
 import { FlightControl } from '../replication/flight-control.ts';
 import { parseGroupFilter } from '../replication/group-filter.ts';
 import type { JournalLease, Journals } from '../replication/journals.ts';
+import { defaultRetryPolicy } from '../replication/line-retry.ts';
 import { LocalSource } from '../replication/local-source.ts';
 import { LocalTarget } from '../replication/local-target.ts';
 import type { ReplicationPolicy } from '../replication/policy.ts';
@@ -25,6 +28,7 @@ import { startJob, type JobGround } from '../schedule/job-run.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
 import type { TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
+import { remoteEndpoint } from './remote-connection.ts';
 
 const jobType = 'syncjob';
 const superuser = 'root@pam';
@@ -37,6 +41,7 @@ export interface SyncRunParts {
   datastores: Datastores;
   remotes: RemoteTable;
   secrets: RemoteSecrets;
+  settings: SettingsFile;
   jobs: SyncJobTable;
   access: AccessControl;
   journals: Journals;
@@ -61,7 +66,7 @@ export class SyncRuns {
     const source = sourceLabel(parameters);
     const policy = policyOf(parameters, authId);
     this.#refuseSelf(parameters);
-    if (parameters.remote !== undefined) this.#endpoint(parameters.remote);
+    if (parameters.remote !== undefined) remoteEndpoint(this.#parts, parameters.remote);
     const task = await this.#parts.ground.tasks.start({ workerType: 'sync', workerId: parameters.store, authId }, async (context) => {
       context.log.info(`pull datastore '${parameters.store}' from '${source}'`);
       await this.#pull(parameters, policy, authId, context);
@@ -121,7 +126,9 @@ export class SyncRuns {
   async #pull(parameters: PullParameters, policy: ReplicationPolicy, authId: string, context: TaskContext): Promise<void> {
     using target = await this.#parts.datastores.open(parameters.store, 'write');
     const flight = new FlightControl(systemClock);
-    using opened = await this.#openSource(parameters, policy, flight, context.signal);
+    const endpoint = parameters.remote === undefined ? undefined : remoteEndpoint(this.#parts, parameters.remote);
+    const settings = this.#parts.settings.load().value;
+    using opened = await this.#openSource(parameters, policy, { flight, endpoint, stallTimeoutMs: milliseconds(settings['sync-stall-timeout']), signal: context.signal });
     try {
       await replicate({
         source: opened.source,
@@ -132,21 +139,24 @@ export class SyncRuns {
         log: context.log,
         signal: context.signal,
         flight,
+        retry: { ...defaultRetryPolicy, attemptsWithoutProgress: settings['sync-attempts'] ?? defaultRetryPolicy.attemptsWithoutProgress },
       });
     } catch (e) {
       if (e instanceof AbortedError && context.signal.aborted) throw new AbortedError('sync aborted', { cause: e });
-      explain(context.log, e);
-      throw e;
+      const failure = endpoint === undefined ? e : remoteFailure(e, endpoint, parameters.remote!);
+      explain(context.log, failure);
+      throw failure;
     } finally {
       await opened.source.close();
     }
   }
 
-  async #openSource(parameters: PullParameters, policy: ReplicationPolicy, flight: FlightControl, signal: AbortSignal): Promise<{ source: ReplicationSource; journal: JournalLease } & Disposable> {
+  async #openSource(parameters: PullParameters, policy: ReplicationPolicy, line: SourceLine): Promise<{ source: ReplicationSource; journal: JournalLease } & Disposable> {
     const { journals, access } = this.#parts;
     const { store, remote } = parameters;
+    const { endpoint, flight, signal } = line;
     const remoteStore = parameters['remote-store'];
-    if (remote === undefined) {
+    if (remote === undefined || endpoint === undefined) {
       const lease = await this.#parts.datastores.open(remoteStore, 'read');
       const journal = journals.ofDatastore(store, remoteStore);
       const source = new LocalSource(lease.store, policy.sourceNamespace, {
@@ -157,7 +167,6 @@ export class SyncRuns {
       });
       return disposable(source, journal, () => lease[Symbol.dispose]());
     }
-    const endpoint = this.#endpoint(remote);
     const journal = journals.ofRemote(store, remote, `${endpoint.host}:${endpoint.port}:${userOf(endpoint.authId)}`);
     const source = new RemoteSource({
       endpoint,
@@ -166,22 +175,20 @@ export class SyncRuns {
       namespace: policy.sourceNamespace,
       flight,
       limiter: limiterOf(parameters),
+      stallTimeoutMs: line.stallTimeoutMs,
       signal,
     });
     return disposable(source, journal, () => {});
   }
+}
 
-  #endpoint(name: string): RemoteEndpoint {
-    const record = this.#parts.remotes.find(name);
-    if (record === undefined) throw missingSection('remote', name);
-    return new RemoteEndpoint({
-      host: record.host,
-      port: record.port,
-      authId: record['auth-id'],
-      secret: this.#parts.secrets.open(name, record.password),
-      fingerprint: record.fingerprint,
-    });
-  }
+/** How the source is reached. */
+interface SourceLine {
+  /** Undefined: the source is a datastore of this host. */
+  endpoint: RemoteEndpoint | undefined;
+  flight: FlightControl;
+  stallTimeoutMs: number | undefined;
+  signal: AbortSignal;
 }
 
 function disposable(source: ReplicationSource, journal: JournalLease, also: () => void): { source: ReplicationSource; journal: JournalLease } & Disposable {
@@ -238,7 +245,18 @@ function targetPermissions(access: AccessControl, authId: string, store: string)
   };
 }
 
+function milliseconds(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1000;
+}
+
+/** What the remote or the line to it did, as one sentence that says that it was the remote, with the command that mends it. */
+function remoteFailure(e: unknown, endpoint: RemoteEndpoint, remoteName: string): unknown {
+  if (!(e instanceof HttpError || e instanceof NetworkError)) return e;
+  const { detail, hint } = diagnose(e, endpoint, { remoteName });
+  return new FarshoreError('sync.remote', `remote '${remoteName}': ${detail}`, { cause: e, hint: hint ?? `\`farshore remote test ${remoteName}\` says more` });
+}
+
 /** The task ends with the error anyway; what mends it belongs beside it. */
 function explain(log: ProgressLog, e: unknown): void {
-  if (e instanceof FarshoreError && e.hint !== undefined && e.code !== 'sync.errors') log.info(`${errorChain(e)}; ${e.hint}`);
+  if (e instanceof FarshoreError && e.hint !== undefined && e.code !== 'sync.errors') log.info(`Mend it with: ${e.hint}`);
 }

@@ -54,10 +54,19 @@ suite('the way to a replicated datastore, line by line', () => {
   ];
   for (const [line, method, target, body] of cases) {
     test(line.slice(0, 60), async () => {
-      const outcome = await run(line);
-      assert.deepEqual(outcome, { stdout: '', stderr: '', exit: 0, calls: [{ method, target, body }] });
+      const { calls, ...outcome } = await run(line, new CannedServer({ 'GET /config/datastore': { data: [{ name: 'offsite' }] }, 'GET /config/remote': { data: [{ name: 'pbs-hq' }] } }));
+      assert.deepEqual(outcome, { stdout: '', stderr: '', exit: 0 });
+      assert.deepEqual(calls.filter((call) => call.method !== 'GET'), [{ method, target, body }]);
     });
   }
+
+  test('a sync job over names that do not exist is created with a warning for each', async () => {
+    const { stderr, exit } = await run('farshore sync-job create nightly --remote pbs-hq --remote-store main --store ofsite');
+    assert.equal(exit, 0);
+    assert.deepEqual(stderr.match(/there is no \S+ '\S+'/g), ["there is no datastore 'ofsite'", "there is no remote 'pbs-hq'"]);
+    const local = await run('farshore sync-job create nightly --remote-store main --store offsite', new CannedServer({ 'GET /config/datastore': { data: [{ name: 'offsite' }] } }));
+    assert.deepEqual(local.stderr.match(/there is no \S+ '\S+'/g), ["there is no datastore 'main'"]);
+  });
 
   test('generate-token prints the secret once', async () => {
     const server = new CannedServer({ 'POST /access/users/sync@pbs/token/offsite': { data: { value: secret, tokenid: 'sync@pbs!offsite' } } });

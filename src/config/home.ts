@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { chmod, chown, mkdir } from 'node:fs/promises';
+import { chmod, chown } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { ConfigError } from '../base/errors.ts';
+import { makeFolders } from '../sys/make-folders.ts';
 import { lookupUser } from '../sys/user.ts';
 
 /** Numeric owner and group of a file. */
@@ -106,8 +107,13 @@ function foldersOf(paths: InstallationPaths): Array<[path: string, mode: number]
 /** Makes the folders that are missing, with their modes and owners. Existing ones are left as they are, but for an open configuration folder, which is closed. */
 export async function prepareInstallation(paths: InstallationPaths): Promise<void> {
   for (const [path, mode] of foldersOf(paths)) {
-    const made = await mkdir(path, { recursive: true, mode });
-    if (made === undefined) {
+    let made: boolean;
+    try {
+      made = await makeFolders(path, mode);
+    } catch (e) {
+      throw new ConfigError('config.home', `cannot make the folder ${path}`, { cause: e, hint: `Give the user that runs this the right to write there, or set FARSHORE_HOME to another folder.` });
+    }
+    if (!made) {
       if (path === paths.config) await chmod(path, mode);
       continue;
     }

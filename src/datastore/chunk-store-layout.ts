@@ -3,6 +3,7 @@ import { chmod, lstat, mkdir, open, readdir } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { forEachLimited } from '../base/async.ts';
 import { errorCode, StoreError } from '../base/errors.ts';
+import { makeFolders } from '../sys/make-folders.ts';
 import { fileOwner, giveToFileOwner } from './file-owner.ts';
 import { syncDirectory } from './replace-file.ts';
 import { toStoreError } from './store-error.ts';
@@ -41,7 +42,7 @@ export async function createChunkStore(basePath: string, onProgress: (percent: n
   assert.ok(isAbsolute(basePath), `the path of a datastore is absolute: ${basePath}`);
   const chunks = join(basePath, chunksName);
   try {
-    const made = await mkdir(basePath, { recursive: true, mode: baseMode });
+    const made = await makeFolders(basePath, baseMode);
     if (made !== undefined) await chmod(basePath, baseMode);
     await giveToFileOwner(basePath);
     await mkdir(chunks, { mode: chunkFolderMode });

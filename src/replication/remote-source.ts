@@ -1,5 +1,4 @@
-import { HttpError } from '../base/errors.ts';
-
+import { FarshoreError, HttpError } from '../base/errors.ts';
 import type { BackupSnapshot } from '../format/backup-path.ts';
 import type { RateLimiter } from '../protocol/rate-limit.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
@@ -59,11 +58,20 @@ export class RemoteSource implements ReplicationSource {
   async list(namespace: string): Promise<SourceNamespace> {
     const ns = namespace === '' ? undefined : namespace;
     const path = `/admin/datastore/${this.#options.store}`;
-    const [groups, snapshots] = await Promise.all([this.#rest.get(`${path}/groups`, { ns }), this.#rest.get(`${path}/snapshots`, { ns })]);
+    const [groups, snapshots] = await Promise.all([this.#rest.get(`${path}/groups`, { ns }), this.#rest.get(`${path}/snapshots`, { ns })]).catch((e: unknown) => {
+      throw this.#namespaceProblem(namespace, e);
+    });
     return {
       groups: asList(groups.data, 'groups').map((item) => parseListedGroup(item)),
       snapshots: asList(snapshots.data, 'snapshots').map((item) => parseListedSnapshot(item)),
     };
+  }
+
+  /** Servers say no more than `ENOENT` of a namespace that is not there. */
+  #namespaceProblem(namespace: string, e: unknown): unknown {
+    if (namespace === '' || !(e instanceof HttpError) || e.status !== 400 || !/ENOENT|not found|does not exist|no such namespace/i.test(e.message)) return e;
+    const { remote, store } = this.#options;
+    return new FarshoreError('sync.namespace', `datastore '${store}' of remote '${remote}' has no namespace '${namespace}'`, { cause: e, hint: `\`farshore remote test ${remote}\` shows the namespaces that are visible` });
   }
 
   async open(namespace: string, snapshot: BackupSnapshot): Promise<SnapshotSource> {

@@ -66,6 +66,8 @@ class ReplicationRun {
   readonly #groupSlots: Semaphore;
   readonly #fatal = new AbortController();
   #fatalError: Error | undefined;
+  #listedGroups = 0;
+  #selectedGroups = 0;
   #totalBytes = 0;
   #settledBytes = 0;
   #lastProgressMs: number;
@@ -114,6 +116,7 @@ class ReplicationRun {
       await lease.end();
       this.#report.end();
     }
+    if (this.#selectedGroups === 0 && this.#listedGroups > 0) log.info(`None of the ${this.#listedGroups} groups at the source is selected by the group filters: ${policy.groupFilters.map(({ text }) => text).join(', ')}`);
     for (const line of this.#report.summary()) log.info(line);
     if (this.#report.errors.length > 0) {
       throw new FarshoreError('sync.errors', `sync failed with some errors: ${this.#report.errors.slice(0, 3).join('; ')}${this.#report.errors.length > 3 ? `; and ${this.#report.errors.length - 3} more` : ''}`);
@@ -172,6 +175,8 @@ class ReplicationRun {
       const groups = await target.groups(to, { lookForCorrupt: policy.resyncCorrupt });
       const plan = planNamespace(listed, groups, policy, (snapshot) => journal.isUnchanged(to, snapshot, snapshot.fingerprint));
       log.info(`Found ${plan.groups.length} groups to sync (out of ${plan.totalGroups} total)`);
+      this.#selectedGroups += plan.groups.length;
+      this.#listedGroups += plan.totalGroups;
       for (const group of plan.groups) for (const step of group.steps) this.#totalBytes += step.snapshot.size ?? 0;
       return { transfer: this.#syncGroups(from, to, listed, groups.length, plan) };
     } catch (e) {
@@ -233,6 +238,7 @@ class ReplicationRun {
     }
     const text = `${what} - ${errorChain(e)}`;
     this.#job.log.error(text);
+    if (e instanceof FarshoreError && e.hint !== undefined) this.#job.log.info(`Mend it with: ${e.hint}`);
     this.#report.errors.push(text);
   }
 

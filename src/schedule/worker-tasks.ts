@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { chmod, chown, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pause } from '../base/async.ts';
 import { nowSeconds } from '../base/clock.ts';
@@ -7,6 +7,7 @@ import { AbortedError, errorChain, StoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { escapeUnit, formatUpid, parseUpid } from '../format/upid.ts';
 import type { Upid } from '../format/upid.ts';
+import { makeFolders } from '../sys/make-folders.ts';
 import { processStartTicks } from '../sys/process-start.ts';
 import { processTimeZone } from './local-time.ts';
 import { TaskLogWriter } from './task-log-writer.ts';
@@ -176,8 +177,7 @@ export class WorkerTasks implements TaskStarter {
   }
 
   async #makeFolder(path: string): Promise<void> {
-    const made = await mkdir(path, { recursive: true, mode: 0o755 });
-    if (made === undefined) return;
+    if (!(await makeFolders(path, 0o755))) return;
     await chmod(path, 0o755);
     const { owner } = this.#options.folder;
     if (owner !== null) await chown(path, owner.uid, owner.gid);

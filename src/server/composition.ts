@@ -97,7 +97,8 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const changer = new AccountChanger({ ...files, tokens, realmOf });
   const keys = await loadServerKeys(installation);
   const login = new Login({ keys, accounts, realmOf, secondFactor: new SecondFactor(files.tfa, clock), clock });
-  const secrets = new RemoteSecrets(installation, settingsFile(installation));
+  const settings = settingsFile(installation);
+  const secrets = new RemoteSecrets(installation, settings);
 
   const folder = { path: installation.tasks, owner: installation.serviceUser };
   const tasks = new WorkerTasks({ folder, node, clock, log });
@@ -106,7 +107,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const ground: JobGround = { states, tasks, log };
   const datastores = new Datastores(tables.datastores, { locksRoot: installation.locks, log });
   const journals = new Journals(join(installation.state, 'possession'), log);
-  const syncRuns = new SyncRuns({ datastores, remotes: tables.remotes, secrets, jobs: tables.syncJobs, access, journals, ground });
+  const syncRuns = new SyncRuns({ datastores, remotes: tables.remotes, secrets, settings, jobs: tables.syncJobs, access, journals, ground });
 
   const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, secrets, tasks, states, ground, datastores, journals, syncRuns, certificate: () => certificate, certificates: () => [certificateInfo('proxy.pem', certificate.certificate)], instanceId: await loadInstanceId(installation), locksRoot: installation.locks, authLog: writeAuthLog });
   const endpoints: Endpoint[] = built.endpoints;

@@ -1,5 +1,6 @@
+import { errorChain } from '../../base/errors.ts';
 import { authId, datastoreName, flag, jobId, keepOptions, oneOf, remoteName } from '../../config/schemas.ts';
-import type { Command } from '../command.ts';
+import type { Command, CommandContext } from '../command.ts';
 import { authIds, calendarEvents, datastores, groupFilterTexts, namespaces, pruneJobs, remoteNamespaces, remoteStores, remotes, syncJobs, verifyJobs } from '../completions.ts';
 import { filterCell } from '../../terminal/renderers.ts';
 import { presentTask } from '../task-follow.ts';
@@ -79,6 +80,26 @@ const syncOptions = {
 const syncDeletable =
   'remote owner comment schedule remove-vanished group-filter rate-in burst-in rate-out burst-out ns remote-ns max-depth transfer-last encrypted-only verified-only run-on-mount unmount-on-done sync-direction worker-threads active-encryption-key associated-key';
 
+const createSyncJob = createCommand(syncSection, syncStores, syncOptions);
+
+/** The API takes names that do not exist (yet), and the job fails later; so say it now. */
+async function createAndLook(context: CommandContext, given: Readonly<Record<string, unknown>>): Promise<void> {
+  await createSyncJob.run(context, given);
+  const look = async (word: string, path: string, key: string, wanted: unknown): Promise<void> => {
+    const { data } = await context.api.call('GET', path);
+    const known = Array.isArray(data) && data.some((one: Record<string, unknown>) => one[key] === wanted);
+    if (!known && typeof wanted === 'string') context.stderr.write(`Warning: there is no ${word} '${wanted}' yet: the job will fail until there is. See what there is: ${context.program} ${word} list\n`);
+  };
+  try {
+    await look('datastore', '/config/datastore', 'name', given['store']);
+    if (given['remote'] === undefined) await look('datastore', '/config/datastore', 'name', given['remote-store']);
+    else await look('remote', '/config/remote', 'name', given['remote']);
+  } catch (e) {
+    // The job is there: that the look after it failed does not make the command fail.
+    context.stderr.write(`Warning: could not check whether the datastore and the remote of the job exist: ${errorChain(e)}\n`);
+  }
+}
+
 export const syncJobCommands: readonly Command[] = [
   listCommand(
     syncSection,
@@ -91,7 +112,7 @@ export const syncJobCommands: readonly Command[] = [
       'id remote-store store active-encryption-key associated-key comment encrypted-only group-filter max-depth ns owner remote remote-ns remove-vanished resync-corrupt run-on-mount schedule sync-direction transfer-last unmount-on-done verified-only worker-threads burst-in burst-out rate-in rate-out',
     ),
   ),
-  createCommand(syncSection, syncStores, syncOptions),
+  { ...createSyncJob, run: createAndLook },
   updateCommand(syncSection, { ...syncStores, ...syncOptions }, syncDeletable.split(' ')),
   removeCommand(syncSection),
   runCommand(syncSection, 'sync'),

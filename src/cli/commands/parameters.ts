@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
-import { byteSize, comment, configDigest, encryptionKeyId, flag, fingerprint, groupFilters, namespace, schedule, wholeNumber } from '../../config/schemas.ts';
+import { byteSize, comment, configDigest, encryptionKeyId, flag, fingerprint, namespace, schedule, wholeNumber } from '../../config/schemas.ts';
+import { groupFilterList } from '../../api/group-filter-parameter.ts';
 import { described } from '../../terminal/command-parameters.ts';
 import type { Properties } from '../../terminal/command-parameters.ts';
 
@@ -44,7 +45,7 @@ export const rateOptions = {
 /** What a sync takes: shared by sync jobs, `pull` and `push`. */
 export const syncSelection = {
   'encrypted-only': flag('Only synchronize encrypted backup snapshots, exclude others.'),
-  'group-filter': described(groupFilters, 'Backup groups to take.'),
+  'group-filter': described(groupFilterList, 'Backup groups to take.'),
   'remote-ns': namespace,
   'remove-vanished': flag('Remove local backups that the source does not have any more.', { default: false }),
   'transfer-last': wholeNumber('Take only the newest N snapshots of each group.', { minimum: 1 }),

@@ -43,7 +43,7 @@ export async function createChunkStore(basePath: string, onProgress: (percent: n
   const chunks = join(basePath, chunksName);
   try {
     const made = await makeFolders(basePath, baseMode);
-    if (made !== undefined) await chmod(basePath, baseMode);
+    if (made) await chmod(basePath, baseMode);
     await giveToFileOwner(basePath);
     await mkdir(chunks, { mode: chunkFolderMode });
     const isExact = ((await lstat(chunks)).mode & 0o7777) === chunkFolderMode;

@@ -92,7 +92,7 @@ function diagnoseAnswer(error: HttpError, endpoint: RemoteEndpoint, names: HintN
   }
   // The text comes from the remote and goes into a command that somebody may copy: nothing but what an ACL path consists of.
   const missing = /missing (?:permissions ')?([A-Za-z.|&]+)'? on '?(\/[\w./-]*)/.exec(text) ?? /no permissions on ()(\/[\w./-]*)/.exec(text);
-  if (missing !== null) return missingPrivilege(endpoint, missing[2]!, missing[1] === '' ? ['Datastore.Read'] : missing[1]!.split(/[|&]/));
+  if (missing !== null) return refusedPrivilege(endpoint, missing[2]!, missing[1] === '' ? 'Datastore.Read' : missing[1]!);
   if (error.status === 403 || /owner check failed/.test(text)) {
     return { cause: 'privilege', detail: `the remote refuses '${endpoint.authId}': ${text}`, hint: `on the remote: \`proxmox-backup-manager user permissions '${endpoint.authId}'\`` };
   }
@@ -100,6 +100,15 @@ function diagnoseAnswer(error: HttpError, endpoint: RemoteEndpoint, names: HintN
     return { cause: 'not-a-backup-server', detail: `${endpoint.authority} does not know the backup server's interface: ${text}`, hint: 'check host and port' };
   }
   return { cause: 'refused-request', detail: `the remote answered with status ${error.status}: ${text}` };
+}
+
+/** `A|B`: one of them would do, `A&B`: all are needed. A remote says the same of a datastore that it does not have. */
+function refusedPrivilege(endpoint: RemoteEndpoint, path: string, privileges: string): Diagnosis {
+  const anyOf = privileges.split('|');
+  const found = missingPrivilege(endpoint, path, privileges.split(/[|&]/), anyOf.includes('Datastore.Read') ? 'DatastoreReader' : undefined);
+  if (anyOf.length > 1) found.detail = found.detail.replace(anyOf.join(' and '), `any of ${anyOf.join(', ')}`);
+  if (path.startsWith('/datastore/')) found.hint += '; the remote says the same of a datastore that it does not have: `proxmox-backup-manager datastore list`';
+  return found;
 }
 
 /** What 401 can mean: the remote says the same to all of it, after 3 s. */

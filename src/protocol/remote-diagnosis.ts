@@ -27,8 +27,10 @@ export interface RemoteDiagnosis extends ProbeResult {
   warnings: Diagnosis[];
   /** Shortest of three small requests on an open connection. */
   latencyMs: number | undefined;
-  /** Of one connection; undefined when there is no snapshot to read. */
+  /** Of one connection. */
   bytesPerSecond: number | undefined;
+  /** Why there is no rate, e.g. since there is no snapshot to read. */
+  notMeasured: string | undefined;
   /** Datastores that the account can see. */
   stores: string[] | undefined;
   /** Namespaces of the store that the account can see; `''` = root. */
@@ -42,6 +44,9 @@ const oldestVersion = [2, 2];
 /** `Date` is exact to a second; beyond this, times of snapshots and freshness alarms become misleading, tickets fail at 5 min. */
 const toleratedClockOffsetMs = 30_000;
 const expiryNoticeSeconds = 14 * 86_400;
+/** Where a snapshot is looked for that the rate can be measured over. */
+const maxMeasureStores = 4;
+const maxMeasureNamespaces = 8;
 
 /**
  * All of `remote test`: one problem with the commands that mend it, or what the remote and the line can do.
@@ -53,6 +58,7 @@ export async function diagnoseRemote(endpoint: RemoteEndpoint, use: RemoteUse = 
     warnings: [],
     latencyMs: undefined,
     bytesPerSecond: undefined,
+    notMeasured: undefined,
     stores: undefined,
     namespaces: undefined,
     groupCount: undefined,
@@ -95,7 +101,11 @@ class RemoteExamination {
     const result = this.#result;
     result.stores = records((await this.#rest.get('admin/datastore')).data).map((one) => String(one['store']));
     const { store } = this.#use;
-    if (store === undefined) return result.stores.length > 0 ? undefined : missingPrivilege(this.#endpoint, '/datastore', ['Datastore.Audit']);
+    if (store === undefined) {
+      if (result.stores.length === 0) return missingPrivilege(this.#endpoint, '/datastore', ['Datastore.Audit']);
+      await this.#measureAnywhere(result.stores);
+      return undefined;
+    }
     return (
       (await this.#storeProblem(store)) ??
       (await this.#privilegeProblem(store)) ??
@@ -181,31 +191,53 @@ class RemoteExamination {
     }
   }
 
+  /** Nobody said which datastore is meant: the first one with something to read will do for the rate. */
+  async #measureAnywhere(stores: readonly string[]): Promise<void> {
+    for (const store of stores.slice(0, maxMeasureStores)) {
+      try {
+        const { data } = await this.#rest.get(`admin/datastore/${encodeURIComponent(store)}/namespace`);
+        this.#result.namespaces = records(data).map((one) => String(one['ns']));
+        await this.#readProblem(store);
+      } catch (e) {
+        if (!(e instanceof HttpError)) throw e;
+        this.#result.notMeasured = `datastore '${store}' cannot be read: ${e.message}`;
+      }
+      this.#result.namespaces = undefined;
+      if (this.#result.bytesPerSecond !== undefined) return;
+    }
+  }
+
   /** Opens a reader on the newest snapshot, which no listing can promise, and measures the rate over it. */
   async #readProblem(store: string): Promise<Diagnosis | undefined> {
-    if (this.#use.direction === 'push') return undefined;
-    const ns = this.#use.ns ?? '';
-    const { data } = await this.#rest.get(`admin/datastore/${encodeURIComponent(store)}/groups`, { ns: ns === '' ? undefined : ns });
-    const newest = records(data)
-      .filter((one) => Number(one['last-backup']) > 0)
-      .sort((a, b) => Number(b['last-backup']) - Number(a['last-backup']))[0];
-    if (newest === undefined) return undefined;
     const { signal, limiter, trusted, measureMs = 2000 } = this.#options;
-    const reader = await ReaderClient.open(this.#endpoint, {
-      store,
-      ns,
-      backupType: String(newest['backup-type']),
-      backupId: String(newest['backup-id']),
-      backupTime: Number(newest['last-backup']),
-      signal,
-      limiter,
-      trusted,
-      authHeaders: async () => this.#rest.authHeaders(),
-    });
+    if (this.#use.direction === 'push') return undefined;
+    const found = await this.#newestSnapshot(store);
+    if (found === undefined) {
+      this.#result.notMeasured = `there is no snapshot in datastore '${store}' to read`;
+      return undefined;
+    }
+    const reader = await ReaderClient.open(this.#endpoint, { store, ...found, signal, limiter, trusted, authHeaders: async () => this.#rest.authHeaders() });
     try {
-      if (measureMs > 0) this.#result.bytesPerSecond = (await measureSpeed(reader, { durationMs: measureMs })).bytesPerSecond;
+      if (measureMs > 0) {
+        this.#result.bytesPerSecond = (await measureSpeed(reader, { durationMs: measureMs })).bytesPerSecond;
+        this.#result.notMeasured = undefined;
+      }
     } finally {
       reader.close();
+    }
+    return undefined;
+  }
+
+  /** In the namespace itself, or else below it. */
+  async #newestSnapshot(store: string): Promise<{ ns: string; backupType: string; backupId: string; backupTime: number } | undefined> {
+    const anchor = this.#use.ns ?? '';
+    const below = (this.#result.namespaces ?? []).filter((one) => one !== anchor && (anchor === '' || one.startsWith(`${anchor}/`)));
+    for (const ns of [anchor, ...below.slice(0, maxMeasureNamespaces)]) {
+      const { data } = await this.#rest.get(`admin/datastore/${encodeURIComponent(store)}/groups`, { ns: ns === '' ? undefined : ns });
+      const newest = records(data)
+        .filter((one) => Number(one['last-backup']) > 0)
+        .sort((a, b) => Number(b['last-backup']) - Number(a['last-backup']))[0];
+      if (newest !== undefined) return { ns, backupType: String(newest['backup-type']), backupId: String(newest['backup-id']), backupTime: Number(newest['last-backup']) };
     }
     return undefined;
   }

@@ -42,6 +42,7 @@ export interface RemoteTest {
 const limitMs = 120_000;
 /** Of a remote that very many jobs use in different ways the rest is left out, and the test says so. */
 const maxUses = 16;
+const maxNamedNamespaces = 10;
 
 const stepNames: Readonly<Record<string, string>> = { name: 'name', tcp: 'connection', tls: 'certificate', login: 'login' };
 
@@ -130,6 +131,8 @@ function describeConnection(test: RemoteTest, found: RemoteDiagnosis): void {
   if (found.bytesPerSecond !== undefined) {
     test['bytes-per-second'] = Math.round(found.bytesPerSecond);
     test.checks.push({ name: 'rate', ok: true, detail: `${humanSize(found.bytesPerSecond)}/s over one connection` });
+  } else if (found.notMeasured !== undefined) {
+    test.checks.push({ name: 'rate', ok: true, detail: `not measured: ${found.notMeasured}` });
   }
 }
 
@@ -152,6 +155,8 @@ function useName({ store, ns = '', direction = 'pull' }: RemoteUse): string {
 function whatIsThere(use: RemoteUse, found: RemoteDiagnosis): string {
   if (use.store === undefined) return `visible: ${(found.stores ?? []).join(', ')}`;
   const groups = found.groupCount ?? 0;
-  const below = (found.namespaces ?? []).filter((ns) => ns !== '').length;
-  return `${groups} group${groups === 1 ? '' : 's'}, ${below} namespace${below === 1 ? '' : 's'}`;
+  const below = (found.namespaces ?? []).filter((ns) => ns !== '' && ns !== use.ns);
+  const named = below.slice(0, maxNamedNamespaces).join(', ');
+  const more = below.length > maxNamedNamespaces ? ` and ${below.length - maxNamedNamespaces} more` : '';
+  return `${groups} group${groups === 1 ? '' : 's'}, ${below.length} namespace${below.length === 1 ? '' : 's'}${named === '' ? '' : `: ${named}${more}`}`;
 }

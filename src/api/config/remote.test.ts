@@ -160,7 +160,7 @@ test('the test finds that all is well, for what jobs use the remote for', async 
   const run = async (fields: Record<string, unknown> = {}): Promise<RemoteTest> => (await here.server.data(admin, 'POST', '/config/remote/there/test', fields)) as RemoteTest;
   const plain = await run();
   assert.deepEqual([plain.ok, plain.cause, plain.version], [true, undefined, '4.2.3']);
-  assert.deepEqual(plain.checks.filter(({ name }) => name !== 'warning').map(({ name }) => name), ['name', 'connection', 'certificate', 'login', 'latency', 'datastores']);
+  assert.deepEqual(plain.checks.filter(({ name }) => name !== 'warning').map(({ name }) => name), ['name', 'connection', 'certificate', 'login', 'latency', 'rate', 'datastores']);
   assert.equal(plain.checks.find(({ name }) => name === 'datastores')!.detail, 'visible: main');
 
   const job = { store: 'main', remote: 'there', 'remote-store': 'main' };

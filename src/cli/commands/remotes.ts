@@ -31,10 +31,15 @@ interface RemoteTest {
   checks: Array<{ name: string; ok: boolean; detail?: string }>;
 }
 
+function mark(name: string, ok: boolean): string {
+  if (!ok) return 'FAILED';
+  return name === 'warning' ? 'WARN  ' : 'ok    ';
+}
+
 /** One line per check, then the cause and what mends it. */
 export function remoteTestText(test: RemoteTest): string {
   const widest = test.checks.reduce((width, { name }) => Math.max(width, name.length), 0);
-  const lines = test.checks.map(({ name, ok, detail = '' }) => `${ok ? 'ok    ' : 'FAILED'} ${name.padEnd(widest)}  ${detail}`.trimEnd());
+  const lines = test.checks.map(({ name, ok, detail = '' }) => `${mark(name, ok)} ${name.padEnd(widest)}  ${detail}`.trimEnd());
   if (test.cause !== undefined) lines.push('', `Cause: ${test.cause}`);
   if (test.hint !== undefined) lines.push(`Mend it with: ${test.hint}`);
   return lines.map((line) => `${line}\n`).join('');

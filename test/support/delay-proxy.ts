@@ -107,7 +107,7 @@ export class DelayProxy implements AsyncDisposable {
       destroy: () => {
         this.#open.delete(connection);
         for (const one of [connection.up, connection.down]) one.stop();
-        for (const socket of [client, server]) if (!socket.destroyed) socket.resetAndDestroy();
+        for (const socket of [client, server]) breakOff(socket);
       },
     };
     this.#open.add(connection);
@@ -130,6 +130,13 @@ export class DelayProxy implements AsyncDisposable {
     this.#cutsAt.shift();
     this.cut();
   }
+}
+
+/** With a reset where that is possible: Node would first wait until everything is written, which may be never. */
+function breakOff(socket: Socket): void {
+  if (socket.destroyed) return;
+  if (socket.writableLength === 0 && !socket.writableEnded && !socket.connecting) socket.resetAndDestroy();
+  else socket.destroy();
 }
 
 interface Connection {

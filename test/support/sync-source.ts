@@ -1,14 +1,13 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { Type } from 'typebox';
-import { jsonEndpoint, type Endpoint } from '../../src/api/endpoint.ts';
+import { groupEndpoints } from '../../src/api/admin/datastore/groups.ts';
+import { namespaceEndpoints } from '../../src/api/admin/datastore/namespace.ts';
+import { snapshotEndpoints } from '../../src/api/admin/datastore/snapshots.ts';
 import { readerEndpoints } from '../../src/api/reader.ts';
 import { Router } from '../../src/api/router.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLog } from '../../src/base/log.ts';
 import type { Datastore } from '../../src/datastore/datastore.ts';
-import { listNamespaces } from '../../src/datastore/namespaces.ts';
-import { listGroupInfos, listSnapshotInfos } from '../../src/datastore/snapshot-info.ts';
 import { RemoteEndpoint } from '../../src/protocol/remote-endpoint.ts';
 import { ensureCertificate } from '../../src/server/certificate.ts';
 import { listenTls } from '../../src/server/listener.ts';
@@ -48,7 +47,7 @@ export async function startSyncSource(path: string): Promise<SyncSource> {
   const requests: string[] = [];
   const gatekeeper = testGatekeeper(ground.access);
   const router = new Router({
-    endpoints: [...readerEndpoints({ ...ground, unauthorizedDelayMs: 0 }), ...listingEndpoints(store)],
+    endpoints: [...readerEndpoints({ ...ground, unauthorizedDelayMs: 0 }), ...namespaceEndpoints(ground), ...groupEndpoints(ground), ...snapshotEndpoints(ground)],
     gatekeeper: {
       ...gatekeeper,
       authenticate: (request) => {
@@ -74,30 +73,4 @@ export async function startSyncSource(path: string): Promise<SyncSource> {
       for (const hook of hooks) await hook();
     },
   };
-}
-
-/** What a pull asks of a server's API besides sessions, without its permissions. */
-function listingEndpoints(store: Datastore): Endpoint[] {
-  const namespace = Type.Optional(Type.String());
-  const common = { description: 'Listing.', permission: { kind: 'any' }, method: 'GET' } as const;
-  return [
-    jsonEndpoint({
-      ...common,
-      path: '/admin/datastore/{store}/namespace',
-      parameters: Type.Object({ store: Type.String(), parent: namespace, 'max-depth': Type.Optional(Type.Integer()) }),
-      handler: async (p) => (await listNamespaces(store, { anchor: p.parent ?? '', maxDepth: p['max-depth'] })).map((ns) => ({ ns })),
-    }),
-    jsonEndpoint({
-      ...common,
-      path: '/admin/datastore/{store}/groups',
-      parameters: Type.Object({ store: Type.String(), ns: namespace }),
-      handler: (p) => listGroupInfos(store, p.ns ?? ''),
-    }),
-    jsonEndpoint({
-      ...common,
-      path: '/admin/datastore/{store}/snapshots',
-      parameters: Type.Object({ store: Type.String(), ns: namespace }),
-      handler: (p) => listSnapshotInfos(store, p.ns ?? ''),
-    }),
-  ];
 }

@@ -155,7 +155,7 @@ function useName({ store, ns = '', direction = 'pull' }: RemoteUse): string {
 function whatIsThere(use: RemoteUse, found: RemoteDiagnosis): string {
   if (use.store === undefined) return `visible: ${(found.stores ?? []).join(', ')}`;
   const groups = found.groupCount ?? 0;
-  const below = (found.namespaces ?? []).filter((ns) => ns !== '' && ns !== use.ns);
+  const below = (found.namespaces ?? []).filter((ns) => ns !== '' && (use.ns === undefined || use.ns === '' || ns.startsWith(`${use.ns}/`)));
   const named = below.slice(0, maxNamedNamespaces).join(', ');
   const more = below.length > maxNamedNamespaces ? ` and ${below.length - maxNamedNamespaces} more` : '';
   return `${groups} group${groups === 1 ? '' : 's'}, ${below.length} namespace${below.length === 1 ? '' : 's'}${named === '' ? '' : `: ${named}${more}`}`;

@@ -170,8 +170,8 @@ test('the test finds that all is well, for what jobs use the remote for', async 
   const used = await run();
   assert.equal(used.ok, true, JSON.stringify(used));
   assert.deepEqual(used.checks.filter(({ name }) => name.startsWith('pull')), [
-    { name: 'pull from main', ok: true, detail: '6 groups, 2 namespaces' },
-    { name: 'pull from main:site-a', ok: true, detail: '1 group, 2 namespaces' },
+    { name: 'pull from main', ok: true, detail: '6 groups, 2 namespaces: site-a, site-a/dept-b' },
+    { name: 'pull from main:site-a', ok: true, detail: '1 group, 1 namespace: site-a/dept-b' },
   ]);
   assert.ok(used['bytes-per-second']! > 0);
 });

@@ -21,7 +21,14 @@ function targetError(e: unknown, what: string): StoreError {
   return new StoreError(isFull ? 'store.full' : 'store.target', `${what} - ${systemErrorText(e)}`, isFull ? { hint: fullHint } : {});
 }
 
-/** Calls that a filesystem without hard links answers `link` with. */
+/** The calls that making a target needs: injected so that a test can make the n-th of them fail. */
+export interface TargetCalls extends FileCalls {
+  link(from: string, to: string): Promise<void>;
+}
+
+const nodeTargetCalls: TargetCalls = { ...nodeFileCalls, link };
+
+/** What a file system without hard links answers `link` with. */
 const noLinkCodes = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EXDEV']);
 
 /**
@@ -33,11 +40,11 @@ export class RestoreTarget implements ByteTarget, AsyncDisposable {
   readonly #path: string;
   readonly #temporary: string;
   readonly #handle: FileHandle;
-  readonly #files: FileCalls;
+  readonly #files: TargetCalls;
   #size = 0;
   #state: 'open' | 'closed' | 'done' = 'open';
 
-  private constructor(path: string, temporary: string, handle: FileHandle, files: FileCalls) {
+  private constructor(path: string, temporary: string, handle: FileHandle, files: TargetCalls) {
     this.#path = path;
     this.#temporary = temporary;
     this.#handle = handle;
@@ -45,7 +52,7 @@ export class RestoreTarget implements ByteTarget, AsyncDisposable {
   }
 
   /** `path` must not exist, not even as a dangling link. */
-  static async create(path: string, files: FileCalls = nodeFileCalls): Promise<RestoreTarget> {
+  static async create(path: string, files: TargetCalls = nodeTargetCalls): Promise<RestoreTarget> {
     try {
       await refuseExisting(path);
       const temporary = temporaryName(path);
@@ -92,7 +99,7 @@ export class RestoreTarget implements ByteTarget, AsyncDisposable {
 
   async #giveName(): Promise<void> {
     try {
-      await link(this.#temporary, this.#path);
+      await this.#files.link(this.#temporary, this.#path);
     } catch (e) {
       if (!noLinkCodes.has(errorCode(e))) throw e;
       // An empty file takes the name, so that nothing of somebody else can be replaced.

@@ -14,6 +14,7 @@ import type { StartedTask, TaskStarter } from '../schedule/worker-task.ts';
 import type { DatastoreLease, Datastores } from './datastores.ts';
 import { upgradeEndpoint, type Endpoint, type UpgradeRequest } from './endpoint.ts';
 import { StoredSnapshot } from './stored-snapshot.ts';
+import { requireProtocol } from './upgrade-protocol.ts';
 import { snapshotWorkerId } from './worker-id.ts';
 
 export interface ReaderParts {
@@ -47,7 +48,7 @@ export function readerEndpoints(parts: ReaderParts): Endpoint[] {
         if (granted === null) throw new HttpError(400, `no permissions on ${namespaceAclPath(p.store, ns)}`);
         await using held = new AsyncDisposableStack();
         const lease = held.use(await parts.datastores.open(p.store, 'read'));
-        requireProtocol(upgrade);
+        requireProtocol(upgrade, readerProtocol);
         const reader = held.use(await openSnapshot(lease.store, ns, snapshot, granted, caller.authId));
         await startSession(parts, { lease, reader, authId: caller.authId, debug: p.debug ?? false }, upgrade);
         // The task lets go of them from here on.
@@ -55,11 +56,6 @@ export function readerEndpoints(parts: ReaderParts): Endpoint[] {
       },
     }),
   ];
-}
-
-function requireProtocol(upgrade: UpgradeRequest): void {
-  if (upgrade.protocol === undefined) throw new HttpError(400, 'missing Upgrade header');
-  if (upgrade.protocol !== readerProtocol) throw new HttpError(400, 'invalid protocol name');
 }
 
 async function openSnapshot(store: Datastore, ns: string, snapshot: BackupSnapshot, granted: NamespaceAccess, authId: string): Promise<SnapshotReader> {

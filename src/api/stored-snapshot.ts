@@ -58,7 +58,8 @@ export class StoredSnapshot implements ReadableSnapshot {
   }
 }
 
-async function ifThere<T>(opening: Promise<T>): Promise<T | null> {
+/** Null for what is missing. */
+export async function ifThere<T>(opening: Promise<T>): Promise<T | null> {
   try {
     return await opening;
   } catch (e) {

@@ -10,6 +10,8 @@ test('holds what was added and nothing else, across growth', () => {
   for (let i = 0; i < 5000; i += 1) assert.equal(set.add(digestOf(i)), true);
   for (let i = 0; i < 5000; i += 1) assert.equal(set.add(digestOf(i)), false);
   assert.equal(set.size, 5000);
+  for (let i = 0; i < 5000; i += 1) assert.equal(set.position(digestOf(i)), i);
+  assert.equal(set.position(digestOf(5000)), -1);
   for (let i = 0; i < 5000; i += 1) assert.ok(set.has(digestOf(i)));
   for (let i = 5000; i < 6000; i += 1) assert.ok(!set.has(digestOf(i)));
   set.clear();

@@ -29,6 +29,11 @@ export class DigestSet {
     return this.#slots[this.#find(digest)] !== 0;
   }
 
+  /** Which one it is in the order of adding, from 0; -1 when it is not there. For values kept beside the set. */
+  position(digest: Digest): number {
+    return this.#slots[this.#find(digest)]! - 1;
+  }
+
   /** False when it was there already. */
   add(digest: Digest): boolean {
     assert.equal(digest.byteLength, digestLength);

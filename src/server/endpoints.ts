@@ -17,6 +17,7 @@ import { adminPruneEndpoints } from '../api/admin/prune.ts';
 import { syncAdminEndpoints } from '../api/admin/sync.ts';
 import { adminVerifyEndpoints } from '../api/admin/verify.ts';
 import type { AuthLog } from '../api/auth-log.ts';
+import { backupEndpoints } from '../api/backup.ts';
 import { datastoreConfigEndpoints } from '../api/config/datastore.ts';
 import { pruneConfigEndpoints } from '../api/config/prune.ts';
 import { remoteScanEndpoints } from '../api/config/remote-scan.ts';
@@ -117,6 +118,7 @@ function contentEndpoints(parts: ApiParts, runs: MaintenanceRuns): Endpoint[] {
   const { datastores, access, accounts, states, tables } = parts;
   return [
     ...readerEndpoints(parts),
+    ...backupEndpoints({ datastores, access, tasks: parts.tasks, verifications: runs.verifications, log: parts.options.log }),
     ...datastoreListEndpoints({ datastores, access }),
     ...datastoreContentEndpoints({ datastores, access, accounts, ...runs }),
     ...adminPruneEndpoints({ jobs: tables.pruneJobs, states, access, prunes: runs.prunes }),

@@ -25,6 +25,10 @@ test('output settings of the environment: set to anything, even to nothing', () 
   assert.deepEqual([set.border, set.header, set.defaultFormat, set.width], [false, false, 'json', undefined]);
 });
 
+test('a terminal that does not know its size cuts nothing', () => {
+  assert.deepEqual([0, 120, undefined].map((columns) => outputSettings({}, columns).width), [undefined, 120, undefined]);
+});
+
 suite('the program', () => {
   const bin = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'bin', 'farshore');
   const upid = 'UPID:pbs1:00000074:000FB300:0000001D:6B0545D4:sync:offsite:root@pam:';

@@ -19,7 +19,8 @@ export function outputSettings(env: Environment, columns: number | undefined): O
     border: env['PROXMOX_OUTPUT_NO_BORDER'] === undefined,
     header: env['PROXMOX_OUTPUT_NO_HEADER'] === undefined,
     unicode: isUtf8Locale(env),
-    width: columns,
+    // A terminal without a size says 0, which is no reason to cut everything.
+    width: columns === 0 ? undefined : columns,
     timeZone: undefined,
   };
 }

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { asBuffer, bytesEqual, type Digest } from '../base/bytes.ts';
 import { errorCode, toError } from '../base/errors.ts';
+import { failpoint } from '../base/failpoint.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { snapshotText, type BackupSnapshot } from '../format/backup-path.ts';
 
@@ -160,12 +161,14 @@ export class PossessionJournal {
           this.#add.run(digest);
           this.#addUnflushed.run(digest, this.#epoch);
         }
+        failpoint('journal.writing');
         this.#database.exec('COMMIT');
       } catch (e) {
         this.#database.exec('ROLLBACK');
         throw e;
       }
     }, undefined);
+    failpoint('journal.written');
     this.#waiting = new Map();
   }
 

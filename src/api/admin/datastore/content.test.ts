@@ -75,9 +75,14 @@ test('notes, protection and the client log, as recorded', async (t) => {
   assert.equal(await text('GET', `protected?${query}`), '200 {"data":false}');
   assert.equal(await text('GET', `protected?${query.replace('1760000000', '1')}`), '200 {"data":false}');
   assert.equal(await text('PUT', `protected?${query.replace('1760000000', '1')}&protected=1`), '400 snapshot host/plain/1970-01-01T00:00:01Z does not exist!');
-  assert.match(await text('PUT', `notes?${query.replace('1760000000', '1')}&notes=x`), /^400 unable to update manifest blob - .*/);
-  assert.equal(await text('GET', `notes?${query.replace('1760000000', '1')}`), "400 manifest not found for snapshot 'host/plain/1970-01-01T00:00:01Z'");
-  assert.equal(await text('GET', `files?${query.replace('1760000000', '1')}`), "400 manifest not found for snapshot 'host/plain/1970-01-01T00:00:01Z'");
+  const notLoaded = `unable to load blob '"${server.path}/host/plain/1970-01-01T00:00:01Z/index.json.blob"' - No such file or directory (os error 2)`;
+  const gone = query.replace('1760000000', '1');
+  assert.equal(await text('PUT', `notes?${gone}&notes=x`), `400 unable to update manifest blob - ${notLoaded}`);
+  assert.equal(await text('GET', `notes?${gone}`), `400 ${notLoaded}`);
+  assert.equal(await text('GET', `files?${gone}`), '400 ENOENT: No such file or directory');
+  await mkdir(join(server.path, 'host/plain/1970-01-01T00:00:01Z'));
+  assert.equal(await text('GET', `files?${gone}`), "400 manifest not found for snapshot 'host/plain/1970-01-01T00:00:01Z'");
+  await rm(join(server.path, 'host/plain/1970-01-01T00:00:01Z'), { recursive: true });
 
   const log = Buffer.from('Qqs4B76DcKG5FWetc29tZSBsb2cK', 'base64');
   assert.equal(await text('POST', `upload-backup-log?${query}`, log), '400 backup already contains a log.');

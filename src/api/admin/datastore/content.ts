@@ -69,7 +69,14 @@ export async function inGroup<T>(parts: ContentParts, caller: Caller, p: GroupCh
 
 /** A snapshot or manifest that is not there in the words that clients know (spec rest-api 3.2); any other error as it is. */
 export function manifestNotFound(e: unknown, snapshot: BackupSnapshot): unknown {
-  const cause = e instanceof Error ? e.cause : undefined;
-  const missing = errorCode(e) === 'store.no-such-snapshot' || (errorCode(e) === 'store.manifest' && errorCode(cause) === 'store.missing');
-  return missing ? new HttpError(400, `manifest not found for snapshot '${snapshotText(snapshot)}'`, { cause: e }) : e;
+  return errorCode(e) === 'store.no-such-snapshot' || isManifestMissing(e) ? new HttpError(400, `manifest not found for snapshot '${snapshotText(snapshot)}'`, { cause: e }) : e;
+}
+
+/** The same where notes are read or written: the reference names the file then (observed). */
+export function manifestNotLoaded(e: unknown, prefix = ''): unknown {
+  return e instanceof Error && isManifestMissing(e) ? new HttpError(400, `${prefix}${e.message} - No such file or directory (os error 2)`, { cause: e }) : e;
+}
+
+function isManifestMissing(e: unknown): boolean {
+  return errorCode(e) === 'store.manifest' && e instanceof Error && errorCode(e.cause) === 'store.missing';
 }

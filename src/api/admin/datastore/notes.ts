@@ -5,7 +5,7 @@ import { readGroupNotes, setGroupNotes } from '../../../datastore/groups.ts';
 import { isProtected, readSnapshotNotes, setProtected, setSnapshotNotes } from '../../../datastore/snapshots.ts';
 import { jsonEndpoint, type Endpoint } from '../../endpoint.ts';
 import { parameterObject } from '../../parameter-object.ts';
-import { contentPath, groupOf, groupParameters, inGroup, manifestNotFound, snapshotOf, snapshotParameters, type ContentParts } from './content.ts';
+import { contentPath, groupOf, groupParameters, inGroup, manifestNotLoaded, snapshotOf, snapshotParameters, type ContentParts } from './content.ts';
 
 const reading = { full: ['Datastore.Audit'], own: ['Datastore.Backup'] } as const;
 const writing = { full: ['Datastore.Modify'], own: ['Datastore.Backup'] } as const;
@@ -26,11 +26,10 @@ function snapshotNoteEndpoints(parts: ContentParts): Endpoint[] {
       permission: { kind: 'any' },
       handler: (p, caller) =>
         inGroup(parts, caller, p, reading, 'read', async (store, namespace) => {
-          const snapshot = snapshotOf(p);
           try {
-            return await readSnapshotNotes(store, namespace, snapshot);
+            return await readSnapshotNotes(store, namespace, snapshotOf(p));
           } catch (e) {
-            throw manifestNotFound(e, snapshot);
+            throw manifestNotLoaded(e);
           }
         }),
     }),
@@ -46,7 +45,8 @@ function snapshotNoteEndpoints(parts: ContentParts): Endpoint[] {
             await setSnapshotNotes(store, namespace, snapshotOf(p), p.notes);
           } catch (e) {
             if (!(e instanceof FarshoreError)) throw e;
-            throw new HttpError(400, `unable to update manifest blob - ${errorChain(e.cause ?? e)}`, { cause: e });
+            const missing = manifestNotLoaded(e.cause, 'unable to update manifest blob - ');
+            throw missing instanceof HttpError ? missing : new HttpError(400, `unable to update manifest blob - ${errorChain(e.cause ?? e)}`, { cause: e });
           }
           return null;
         }),

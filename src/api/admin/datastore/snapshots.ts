@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { Type } from 'typebox';
 import { FarshoreError, HttpError } from '../../../base/errors.ts';
 import { backupId, backupType } from '../../../config/schemas.ts';
@@ -51,6 +52,7 @@ export function snapshotEndpoints(parts: ContentParts): Endpoint[] {
           try {
             return await snapshotFiles(store, namespace, snapshot);
           } catch (e) {
+            if (!existsSync(store.snapshotPath(namespace, snapshot))) throw new HttpError(400, 'ENOENT: No such file or directory', { cause: e });
             throw manifestNotFound(e, snapshot);
           }
         }),

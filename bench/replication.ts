@@ -19,7 +19,7 @@ import type { PullProcessOptions, PullProcessResult } from '../test/support/pull
 
 const mebibyte = 2 ** 20;
 const support = (name: string): string => fileURLToPath(new URL(`../test/support/${name}`, import.meta.url));
-const nodeOptions = ['--disable-warning=ExperimentalWarning'];
+const nodeOptions = ['--disable-warning=ExperimentalWarning', ...(process.env['NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '')];
 
 interface Scenario {
   line: Partial<LineShape> | null;

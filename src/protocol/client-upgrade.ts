@@ -56,6 +56,10 @@ async function upgradeSocket(endpoint: RemoteEndpoint, socket: TLSSocket, upgrad
   signal?.addEventListener('abort', onAbort, { once: true });
   if (signal?.aborted === true) onAbort();
   const timer = setTimeout(() => stop(networkError('net.timeout', `${at} does not answer within ${timeoutMs / 1000} s`)), timeoutMs);
+  const sent = new Promise<void>((resolve) => {
+    request.once('finish', resolve);
+    socket.once('close', () => resolve());
+  });
   try {
     const refused = await new Promise<IncomingMessage | undefined>((resolve, reject) => {
       request.on('upgrade', (response, _socket, head) => {
@@ -70,7 +74,12 @@ async function upgradeSocket(endpoint: RemoteEndpoint, socket: TLSSocket, upgrad
       request.on('error', reject);
       request.end();
     });
-    if (refused === undefined) return;
+    if (refused === undefined) {
+      // Below a rate limit the answer may be here before the request's own write has been reported as done. A session that begins to write
+      // then ends the whole process: an assertion in Node's TLS that nothing can catch.
+      await sent;
+      return;
+    }
     const parts = await readStart(refused);
     const status = refused.statusCode ?? 0;
     if (status >= 200 && status < 300) throw networkError('net.protocol', `${at} did not switch protocols (status ${status})`);

@@ -76,6 +76,16 @@ test('the upgrade request is the reference client\'s, and bytes after the 101 ar
   await client.closed;
 });
 
+test('a session begins only when its upgrade request has left, however slowly that went', async () => {
+  const script = rawScript((socket, id) => socket.write(Buffer.concat([answerFrame(id, { ':status': '200' }), frame(frameType.data, endStream, id, Buffer.from('hello'))])));
+  await using remote = await startScriptedRemote(script);
+  // The answer and the first frames are here while the bucket still holds back the report of the request's write.
+  const client = await open(remote, { limiter: new RateLimiter({ rateIn: 50_000_000, rateOut: 10_000, burstOut: 500 }) });
+  assert.equal((await client.chunk(digest, { maxBytes })).toString(), 'hello');
+  client.close();
+  await client.closed;
+});
+
 test('requests in the session are the reference client\'s', async () => {
   const seen: Array<Record<string, unknown>> = [];
   await using remote = await startScriptedRemote({

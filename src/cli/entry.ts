@@ -1,23 +1,13 @@
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { isatty } from 'node:tty';
-import { pause } from '../base/async.ts';
-import { AbortedError } from '../base/errors.ts';
 import { resolveInstallation } from '../config/home.ts';
 import { demoCommand } from './demo-command.ts';
 import { errorText } from '../terminal/program.ts';
 import { runManager } from './main.ts';
 import type { ManagerIo } from './main.ts';
 import { openLocalServer, serverCommand } from './server-command.ts';
-import { outputSettings, packageVersion, processInterrupts, sinkTo } from './process-io.ts';
-
-async function pauseOrWake(milliseconds: number, signal?: AbortSignal): Promise<void> {
-  try {
-    await pause(milliseconds, signal);
-  } catch (e) {
-    if (!(e instanceof AbortedError)) throw e;
-  }
-}
+import { outputSettings, packageVersion, pauseOrWake, processInterrupts, sinkTo } from './process-io.ts';
 
 /** Runs the manager as this process: `process.argv`, environment, terminal. Sets the exit code. */
 export async function startManager(): Promise<void> {

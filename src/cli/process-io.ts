@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { pause } from '../base/async.ts';
+import { AbortedError } from '../base/errors.ts';
 import type { InterruptSource } from '../terminal/interrupts.ts';
 import type { OutputSettings, TextSink } from '../terminal/output.ts';
 
@@ -45,4 +47,13 @@ export function sinkTo(stream: NodeJS.WriteStream): TextSink {
 export function packageVersion(): string {
   const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
   return manifest.version;
+}
+
+/** Waits; an abort of `signal` ends the waiting early. */
+export async function pauseOrWake(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await pause(milliseconds, signal);
+  } catch (e) {
+    if (!(e instanceof AbortedError)) throw e;
+  }
 }

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { CannedServer, runWith } from '../../test/support/manager-runs.ts';
 import type { Run, SeenCall } from '../../test/support/manager-runs.ts';
-import { TaskProgress, secondsLeft } from './task-progress.ts';
-import { withoutTimeStamp } from './task-follow.ts';
+import { TaskProgress, secondsLeft } from '../terminal/task-progress.ts';
+import { withoutTimeStamp } from '../terminal/task-follow.ts';
 
 const upid = 'UPID:pbs1:00000074:000FB300:0000001D:6B0545D4:sync:offsite:root@pam:';
 const task = `/nodes/localhost/tasks/${upid}`;

@@ -3,7 +3,7 @@ import { datastoreName, flag, keepOptions, oneOf, propertyString, userId, wholeN
 import type { Command } from '../command.ts';
 import { calendarEvents, datastores, userIds } from '../completions.ts';
 import { jsonText, outputFormat } from '../../terminal/output.ts';
-import { awaitQuietTask, presentTask } from '../task-follow.ts';
+import { awaitQuietTask, presentTask } from '../../terminal/task-follow.ts';
 import { commentOption, deleteOption, described, digestOption, outputFormatOption, parameters, scheduleOption } from './parameters.ts';
 import { forApi, listCommand, plainColumns, showCommand } from './section.ts';
 import type { Section } from './section.ts';

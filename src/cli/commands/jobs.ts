@@ -3,7 +3,7 @@ import { authId, datastoreName, flag, jobId, keepOptions, oneOf, remoteName } fr
 import type { Command, CommandContext } from '../command.ts';
 import { authIds, calendarEvents, datastores, groupFilterTexts, namespaces, pruneJobs, remoteNamespaces, remoteStores, remotes, syncJobs, verifyJobs } from '../completions.ts';
 import { filterCell } from '../../terminal/renderers.ts';
-import { presentTask } from '../task-follow.ts';
+import { presentTask } from '../../terminal/task-follow.ts';
 import {
   commentOption,
   described,

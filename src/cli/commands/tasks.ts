@@ -3,7 +3,7 @@ import { datastoreName, flag, remoteName, wholeNumber } from '../../config/schem
 import type { Command } from '../command.ts';
 import { datastores, groupFilterTexts, namespaces, remoteNamespaces, remoteStores, remotes, taskIds } from '../completions.ts';
 import { bytesCell, durationCell, statusCell, timeCell } from '../../terminal/renderers.ts';
-import { followTask, presentTask } from '../task-follow.ts';
+import { followTask, presentTask } from '../../terminal/task-follow.ts';
 import { maxDepthOption, namespaceOption, outputFormatOption, parameters, rateOptions, resyncCorrupt, syncSelection, verifyOptions } from './parameters.ts';
 import { forApi, plainColumns, quietCall, showData } from './section.ts';
 

@@ -1,8 +1,7 @@
 import { FarshoreError } from '../base/errors.ts';
-import type { ApiConnection } from './api-connection.ts';
-import type { Parameters } from '../terminal/command.ts';
-import type { CommandContext } from './command.ts';
-import { jsonText, outputFormat } from '../terminal/output.ts';
+import type { Parameters } from './command.ts';
+import type { InterruptSource } from './interrupts.ts';
+import { jsonText, outputFormat, type OutputSettings, type TextSink } from './output.ts';
 import { TaskProgress } from './task-progress.ts';
 
 const logPath = '/nodes/localhost/tasks/{upid}/log';
@@ -13,6 +12,25 @@ const pollMilliseconds = 1000;
 
 /** `2026-11-24T01:58:37+00:00: ` */
 const timeStampLength = 27;
+
+/** The calls of a server's API that following a task takes. */
+export interface TaskApi {
+  /** `path` is a template whose `{upid}` is filled in from `parameters`; the others go into the query. */
+  call(method: 'GET' | 'DELETE', path: string, parameters: Readonly<Record<string, string | number | boolean>>): Promise<{ readonly data?: unknown; readonly [sibling: string]: unknown }>;
+}
+
+/** What following a task needs of its command. */
+export interface TaskContext {
+  readonly api: TaskApi;
+  readonly stdout: TextSink;
+  readonly stderr: TextSink;
+  readonly output: OutputSettings;
+  /** True when stderr is a terminal: progress may be drawn there. */
+  readonly drawsProgress: boolean;
+  readonly interrupts: InterruptSource;
+  /** Waits between two polls; an abort of `signal` ends the waiting early. */
+  readonly pause: (milliseconds: number, signal?: AbortSignal) => Promise<void>;
+}
 
 /** A followed task ended badly. The message is what the reference prints (spec manager-cli 3.2). */
 export class TaskFailed extends FarshoreError {
@@ -33,7 +51,7 @@ interface LogPage {
 }
 
 /** `start`: number of the first line wanted; lines count from 1 (spec server, trap 5). */
-async function readLog(api: ApiConnection, upid: string, start: number): Promise<LogPage> {
+async function readLog(api: TaskApi, upid: string, start: number): Promise<LogPage> {
   const reply = await api.call('GET', logPath, { upid, start, limit: linesPerPoll, 'test-status': true });
   const entries = Array.isArray(reply.data) ? (reply.data as Array<{ t?: unknown }>) : [];
   const lines = entries.map((entry) => (typeof entry.t === 'string' ? entry.t : ''));
@@ -41,7 +59,7 @@ async function readLog(api: ApiConnection, upid: string, start: number): Promise
 }
 
 /** Throws TaskFailed when `upid` did not end well; returns otherwise. */
-async function checkResult(api: ApiConnection, upid: string): Promise<void> {
+async function checkResult(api: TaskApi, upid: string): Promise<void> {
   const { data } = await api.call('GET', statusPath, { upid });
   const exitStatus = (data as { exitstatus?: unknown } | null)?.exitstatus;
   if (typeof exitStatus !== 'string') throw new TaskFailed('task stopped with unknown status');
@@ -60,7 +78,7 @@ export interface FollowOptions {
  * Prints the log of `upid` to stdout until the task has ended. Returns normally for `OK` and warnings, and also when the
  * user left; TaskFailed otherwise (spec manager-cli 3.2, 14).
  */
-export async function followTask(context: CommandContext, upid: string, options: FollowOptions): Promise<void> {
+export async function followTask(context: TaskContext, upid: string, options: FollowOptions): Promise<void> {
   const { stderr } = context;
   const progress = new TaskProgress(context.drawsProgress ? stderr : null, context.output.width);
   const watch: Watch = { interrupts: 0, wakeUp: new AbortController(), progress };
@@ -95,7 +113,7 @@ interface Watch {
 }
 
 /** Prints lines until the task has ended, or the user left. */
-async function watchLog({ api, stdout, pause }: CommandContext, upid: string, watch: Watch, options: FollowOptions): Promise<'ended' | 'left'> {
+async function watchLog({ api, stdout, pause }: TaskContext, upid: string, watch: Watch, options: FollowOptions): Promise<'ended' | 'left'> {
   const { progress } = watch;
   const allowed = options.onInterrupt === 'leave' ? 0 : 1;
   for (let start = 1; ; ) {
@@ -121,7 +139,7 @@ async function watchLog({ api, stdout, pause }: CommandContext, upid: string, wa
 }
 
 /** What a command does with the UPID that its call returned: follows the task, or prints the UPID as JSON at once. */
-export async function presentTask(context: CommandContext, upid: unknown, parameters: Parameters): Promise<number> {
+export async function presentTask(context: TaskContext, upid: unknown, parameters: Parameters): Promise<number> {
   const format = outputFormat(parameters['output-format'], context.output);
   if (format !== 'text') context.stdout.write(jsonText(upid, format));
   else if (typeof upid === 'string') await followTask(context, upid, { onInterrupt: 'abort' });
@@ -132,7 +150,7 @@ export async function presentTask(context: CommandContext, upid: unknown, parame
  * Waits for a task whose log is not shown: only the last line of a failed one goes to stderr, and the exit code stays 0
  * (spec manager-cli 3.4).
  */
-export async function awaitQuietTask(context: CommandContext, upid: unknown): Promise<void> {
+export async function awaitQuietTask(context: TaskContext, upid: unknown): Promise<void> {
   if (typeof upid !== 'string') return;
   for (let delay = 20; ; delay = Math.min(delay * 2, pollMilliseconds)) {
     const { data } = await context.api.call('GET', statusPath, { upid });

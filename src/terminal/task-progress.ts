@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { formatTimeSpan } from '../base/time-span.ts';
-import type { TextSink } from '../terminal/output.ts';
+import type { TextSink } from './output.ts';
 
 const percentagePattern = /\b([0-9]{1,3}(?:\.[0-9]+)?)%/;
 /** Lines of replication about the whole job, e.g. `progress: 45.3% (1.2 GiB of 2.7 GiB), 120 MiB/s, 12s left`. */

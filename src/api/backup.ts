@@ -96,6 +96,7 @@ async function startSession(parts: BackupParts, session: Session, upgrade: Upgra
   );
   void task.finished.then(async (result) => {
     begun.reject(result.state === 'Error' ? new HttpError(400, result.message) : new AbortedError());
+    // Again, since the body of an aborted task may never run.
     await release(session, parts.log);
     verifyNew(parts, session);
   });
@@ -114,22 +115,18 @@ async function startSession(parts: BackupParts, session: Session, upgrade: Upgra
 }
 
 /** Body of the task. The snapshot is removed, if need be, before the task has its result. */
-async function runSession({ lease, target, caller, benchmark, debug }: Session, { log, signal }: TaskContext, steps: { begun: () => void; socket: Promise<Duplex> }): Promise<void> {
+async function runSession(session: Session, { log, signal }: TaskContext, steps: { begun: () => void; socket: Promise<Duplex> }): Promise<void> {
+  const { lease, target, caller, benchmark, debug } = session;
   try {
     target.begin();
     log.info(`starting new ${benchmark ? 'benchmark' : 'backup'} on datastore '${lease.record.name}' from ${caller.remoteAddress}: ${JSON.stringify(target.snapshotPath)}`);
     steps.begun();
     await serveBackupSession(await steps.socket, { store: target, log, debug, benchmark, signal });
   } finally {
-    try {
-      await target.close(log);
-    } catch (e) {
-      log.error(`unable to remove the unfinished backup: ${errorChain(e)}`);
-    }
+    await release(session, log);
   }
 }
 
-/** Again, since the body of an aborted task may never run. */
 async function release({ target, lease }: Session, log: ProgressLog): Promise<void> {
   try {
     await target.close(log);

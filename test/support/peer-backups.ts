@@ -1,6 +1,8 @@
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fixturePath, goldenPassphrase } from './golden.ts';
+import { dirname, join } from 'node:path';
+import { fileOwner } from '../../src/datastore/file-owner.ts';
+import { fixturePath, goldenFiles, goldenPassphrase } from './golden.ts';
 import type { ClientTarget, Peer } from './peer.ts';
 import { changedImage, changeRandomTree, describeTree, randomImage, writeRandomTree } from './random-tree.ts';
 
@@ -41,13 +43,18 @@ export async function makeReaderToken(peer: Peer, store: string, userName: strin
   return (JSON.parse(answer.slice(answer.indexOf('{'))) as { value: string }).value;
 }
 
-/**
- * Makes the datastore `main` on `peer` and fills it with the client, one of everything that a snapshot can be (spec client-cli 4). Sources are made in
- * the empty folder `work`.
- */
+/** Makes the datastore `main` on `peer` and fills it with its client. Sources are made in the empty folder `work`. */
 export async function makeBackups(peer: Peer, work: string, seed: number): Promise<MadeBackups> {
   await peer.manager('datastore', 'create', 'main', '/data/main');
   const admin = await makeAdmin(peer, 'main');
+  return { admin, snapshots: await backUpEverything(peer, admin, work, seed) };
+}
+
+/**
+ * Backs up with the reference's client to an empty datastore of any server, one of everything that a snapshot can be (spec client-cli 4). `admin` may do all.
+ * Sources are made in the empty folder `work`.
+ */
+export async function backUpEverything(peer: Peer, admin: ClientTarget, work: string, seed: number): Promise<MadeSnapshot[]> {
   for (const namespace of ['a', 'a/b']) await peer.client(admin, ['namespace', 'create', namespace]);
   const maker = new BackupMaker(peer, admin);
 
@@ -83,7 +90,7 @@ export async function makeBackups(peer: Peer, work: string, seed: number): Promi
   await peer.client(admin, ['snapshot', 'upload-log', first, join(work, 'backup.log')]);
   await peer.client(admin, ['snapshot', 'notes', 'update', first, 'before the move\nkeep it']);
   await peer.client(admin, ['snapshot', 'protected', 'update', first, 'true']);
-  return { admin, snapshots: maker.made };
+  return maker.made;
 }
 
 interface BackupWhat {
@@ -154,4 +161,21 @@ export async function restoredDifferences(peer: Peer, target: ClientTarget, snap
     }
   }
   return differences;
+}
+
+/** Writes the golden datastore's files into a datastore's folder, with the owners that a datastore has, but for those in `except`. */
+export function writeGoldenFiles(base: string, except: readonly string[] = []): void {
+  const owner = fileOwner();
+  const give = (path: string): void => {
+    if (owner !== null) chownSync(path, owner.uid, owner.gid);
+  };
+  for (const file of goldenFiles()) {
+    if (except.includes(file.name)) continue;
+    const path = join(base, file.name);
+    const made = mkdirSync(dirname(path), { recursive: true });
+    if (made !== undefined) for (let at = dirname(path); at.length >= made.length; at = dirname(at)) give(at);
+    writeFileSync(path, file.content);
+    chmodSync(path, file.mode);
+    give(path);
+  }
 }

@@ -16,9 +16,9 @@ import { ReplicationReport } from './report.ts';
 import { removeVanishedGroups, removeVanishedNamespaces } from './vanished.ts';
 
 /** Groups at a time where the job does not say; they mostly wait for the line. */
-const defaultParallelGroups = 16;
+const defaultParallelGroups = 24;
 /** Snapshots open at a time in a job; a session and a connection each. */
-const parallelSnapshots = 16;
+const parallelSnapshots = 24;
 /** Namespaces whose listing is asked for ahead of the one being worked on. */
 const listedAhead = 8;
 /** Progress lines come after one second, then ever more rarely, at last every ten seconds. */

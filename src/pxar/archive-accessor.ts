@@ -74,6 +74,12 @@ export class ArchiveDirectory {
     return null;
   }
 
+  /** The directory of that name; null when there is none. FormatError. */
+  async subdirectory(name: Uint8Array): Promise<ArchiveDirectory | null> {
+    const child = await this.lookup(name);
+    return child?.entry.type === 'directory' ? this.#archive.open(child) : null;
+  }
+
   /** All children in the order of the table, which is none; sort for people. FormatError. */
   async *children(): AsyncGenerator<ArchiveChild, void, undefined> {
     for (let place = 0; place < this.#table.count; place += 1) yield await this.#child(place);

@@ -159,6 +159,11 @@ export class ArchiveEncoder {
     this.#payload.skip(length);
   }
 
+  /** Passes on what is held back of the payload archive: what is told about its place then comes in order. */
+  flushPayload(): void {
+    this.#payload?.flush();
+  }
+
   /** Passes on what is held back in blocks. */
   flush(): void {
     this.#output.flush();

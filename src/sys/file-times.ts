@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { lutimes } from 'node:fs/promises';
 import { errorCode } from '../base/errors.ts';
+import { descriptorPath } from './descriptor-path.ts';
 import { checkedCall, cString, libc } from './libc.ts';
 
 const [uvMajor = 0, uvMinor = 0] = (process.versions.uv ?? '').split('.').map(Number);
@@ -47,4 +48,14 @@ export function setFileTimes(path: string | Uint8Array, times: { atime: FileTime
   writeTimespec(timespecs, 16, times.mtime);
   const name = cString(path);
   checkedCall('utimensat', path, () => libc.utimensat(atCurrentFolder, name, timespecs, noFollowLinks));
+}
+
+/** As `setFileTimes` for what an open descriptor stands for, also one that was opened with O_PATH. */
+export function setDescriptorTimes(fd: number, times: { atime: FileTime; mtime: FileTime }): void {
+  const timespecs = Buffer.alloc(32);
+  writeTimespec(timespecs, 0, times.atime);
+  writeTimespec(timespecs, 16, times.mtime);
+  const path = descriptorPath(fd);
+  const name = cString(path);
+  checkedCall('utimensat', path, () => libc.utimensat(atCurrentFolder, name, timespecs, 0));
 }

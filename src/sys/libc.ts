@@ -35,7 +35,7 @@ function errnoMessage(errno: number): string {
 }
 
 /** errno values that decisions depend on; the same on every Linux that Node runs on. */
-export const errnos = { EINTR: 4, EAGAIN: 11, EACCES: 13, ERANGE: 34, ENODATA: 61, EOPNOTSUPP: 95 } as const;
+export const errnos = { EINTR: 4, EBADF: 9, EAGAIN: 11, EACCES: 13, EINVAL: 22, ENOTTY: 25, ERANGE: 34, ENOSYS: 38, ENODATA: 61, EOPNOTSUPP: 95 } as const;
 
 /** The only binding to the C library. Signatures hold for 64-bit Linux (x86_64, aarch64), little endian. */
 export const { functions: libc } = dlopen(null, {
@@ -48,6 +48,11 @@ export const { functions: libc } = dlopen(null, {
   lgetxattr: { arguments: ['pointer', 'pointer', 'pointer', 'u64'], return: 'i64' },
   lsetxattr: { arguments: ['pointer', 'pointer', 'pointer', 'u64', 'i32'], return: 'i32' },
   llistxattr: { arguments: ['pointer', 'pointer', 'u64'], return: 'i64' },
+  flistxattr: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
+  fgetxattr: { arguments: ['i32', 'pointer', 'pointer', 'u64'], return: 'i64' },
+  setxattr: { arguments: ['pointer', 'pointer', 'pointer', 'u64', 'i32'], return: 'i32' },
+  // Variadic in C, see fcntl.
+  ioctl: { arguments: ['i32', 'u64', 'pointer'], return: 'i32' },
 });
 
 /** errno is per thread and so is this module's instance; the address does not change within a thread. */

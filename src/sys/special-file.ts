@@ -15,3 +15,11 @@ export function makeSpecialFile(path: string | Uint8Array, mode: number, device 
   const name = cString(path);
   checkedCall('mknod', path, () => libc.mknod(name, mode, device));
 }
+
+/** Major and minor of a device number. */
+export function deviceNumbers(device: bigint): { major: number; minor: number } {
+  return {
+    major: Number(((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xffff_f000n)),
+    minor: Number((device & 0xffn) | ((device >> 12n) & 0xffff_ff00n)),
+  };
+}

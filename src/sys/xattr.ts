@@ -1,3 +1,4 @@
+import { descriptorPath } from './descriptor-path.ts';
 import { checkedCall, cString, errnos, libc, pathText, retryInterrupted, SystemCallError } from './libc.ts';
 
 /** Kernel limits (VFS): one value, and the list of names. */
@@ -22,13 +23,25 @@ export function listXattrs(path: string | Uint8Array): Buffer[] {
   const { result, buffer } = filledBuffer((into) => libc.llistxattr(name, into, BigInt(into.byteLength)));
   if (-result === errnos.EOPNOTSUPP) return [];
   if (result < 0) throw new SystemCallError('llistxattr', -result, pathText(path));
+  return splitNames(buffer.subarray(0, result));
+}
+
+function splitNames(list: Buffer): Buffer[] {
   const names: Buffer[] = [];
-  for (let at = 0; at < result; ) {
-    const end = buffer.indexOf(0, at);
-    names.push(buffer.subarray(at, end));
+  for (let at = 0; at < list.length; ) {
+    const end = list.indexOf(0, at);
+    names.push(list.subarray(at, end));
     at = end + 1;
   }
   return names;
+}
+
+/** As `listXattrs` for an open descriptor (not O_PATH); null where the file system has no extended attributes. */
+export function listDescriptorXattrs(fd: number): Buffer[] | null {
+  const { result, buffer } = filledBuffer((into) => libc.flistxattr(fd, into, BigInt(into.byteLength)));
+  if (-result === errnos.EOPNOTSUPP) return null;
+  if (result < 0) throw new SystemCallError('flistxattr', -result);
+  return splitNames(buffer.subarray(0, result));
 }
 
 /** Value of one extended attribute; null when the file does not have it. Links are not followed. Throws SystemCallError. */
@@ -48,4 +61,22 @@ export function setXattr(path: string | Uint8Array, attribute: string | Uint8Arr
   // An empty array has no address to pass.
   const bytes = value.byteLength === 0 ? Buffer.alloc(1) : value;
   checkedCall('lsetxattr', path, () => libc.lsetxattr(name, attributeName, bytes, BigInt(value.byteLength), 0));
+}
+
+/** As `getXattr` for an open descriptor (not O_PATH). */
+export function getDescriptorXattr(fd: number, attribute: string | Uint8Array): Buffer | null {
+  const attributeName = cString(attribute);
+  const { result, buffer } = filledBuffer((into) => libc.fgetxattr(fd, attributeName, into, BigInt(into.byteLength)));
+  if (-result === errnos.ENODATA || -result === errnos.EOPNOTSUPP) return null;
+  if (result < 0) throw new SystemCallError('fgetxattr', -result);
+  return Buffer.from(buffer.subarray(0, result));
+}
+
+/** As `setXattr` for what an open descriptor stands for, also one that was opened with O_PATH. */
+export function setDescriptorXattr(fd: number, attribute: string | Uint8Array, value: Uint8Array): void {
+  const path = descriptorPath(fd);
+  const name = cString(path);
+  const attributeName = cString(attribute);
+  const bytes = value.byteLength === 0 ? Buffer.alloc(1) : value;
+  checkedCall('setxattr', path, () => libc.setxattr(name, attributeName, bytes, BigInt(value.byteLength), 0));
 }

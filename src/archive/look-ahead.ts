@@ -1,0 +1,225 @@
+import { throwIfAborted } from '../base/async.ts';
+import type { ProgressLog } from '../base/log.ts';
+import type { InjectedChunk } from '../chunking/payload-chunker.ts';
+import type { ArchiveDirectory } from '../pxar/archive-accessor.ts';
+import type { EntryPlacement } from './entry-placement.ts';
+import type { EntryWriter } from './entry-writer.ts';
+import { unchangedRange, type PayloadIndex, type PayloadRange } from './previous-archive.ts';
+import { shownPath } from './shown-path.ts';
+import { closeNode, type SourceNode } from './source-node.ts';
+
+/** Chunks that are injected at a time. */
+const injectionLimit = 128;
+/** Reuse must not bring more than this share of bytes that nothing refers to. */
+const maxPaddingShare = 0.1;
+
+type WaitingEntry =
+  | { kind: 'file'; node: SourceNode; /** Of its payload in the range. */ offset: number }
+  | { kind: 'leaf'; node: SourceNode }
+  | { kind: 'open'; node: SourceNode }
+  | { kind: 'close' };
+
+/** A chunk of the previous payload archive. */
+interface ReusedChunk extends InjectedChunk {
+  /** Its end in the previous archive: with the digest it says which entry of the index it is. */
+  end: number;
+  /** Bytes of it that nothing refers to. */
+  padding: number;
+}
+
+/** What reuse costs. */
+export interface PaddingCounts {
+  bytes: number;
+  /** Chunks that hold some. */
+  chunks: number;
+}
+
+function isSame(a: ReusedChunk, b: ReusedChunk): boolean {
+  return a.end === b.end && Buffer.compare(a.digest, b.digest) === 0;
+}
+
+/**
+ * Holds unchanged files back until it is known whether the chunks that hold them are worth to be used again as a whole, and with them whatever
+ * comes in between (spec pxar 9.2 to 9.4).
+ */
+export class LookAhead implements EntryPlacement {
+  readonly padding: PaddingCounts = { bytes: 0, chunks: 0 };
+  readonly #writer: EntryWriter;
+  readonly #index: PayloadIndex;
+  readonly #limit: number;
+  readonly #log: ProgressLog;
+  readonly #signal: AbortSignal | undefined;
+  #waiting: WaitingEntry[] = [];
+  #isHolding = false;
+  /** Of the previous payload archive: what the waiting files refer to. */
+  #range: PayloadRange = { start: 0, end: 0 };
+  /** Last chunk of the previous flush: the next range may begin in it. */
+  #held: ReusedChunk | null = null;
+  readonly #seenInodes = new Set<string>();
+  #lastOffset = 0;
+
+  /** `limit`: entries that wait at a time; each file holds a descriptor. */
+  constructor(writer: EntryWriter, index: PayloadIndex, options: { limit: number; log: ProgressLog; signal?: AbortSignal | undefined }) {
+    this.#writer = writer;
+    this.#index = index;
+    this.#limit = options.limit;
+    this.#log = options.log;
+    this.#signal = options.signal;
+  }
+
+  isKnown(inode: string | null): boolean {
+    return inode !== null && this.#seenInodes.has(inode);
+  }
+
+  async file(node: SourceNode, previous: ArchiveDirectory | null): Promise<void> {
+    await this.#keepLimit();
+    if (this.isKnown(node.inode)) {
+      this.#hold({ kind: 'file', node, offset: 0 });
+      return;
+    }
+    if (node.inode !== null) this.#seenInodes.add(node.inode);
+    const range = await this.#reusable(node, previous);
+    if (range === null) {
+      await this.#flush(false);
+      await this.#writer.file(node);
+      return;
+    }
+    await this.#extend(range);
+    this.#hold({ kind: 'file', node, offset: range.start - this.#range.start });
+  }
+
+  async leaf(node: SourceNode): Promise<void> {
+    await this.#keepLimit();
+    if (this.#isHolding) {
+      this.#hold({ kind: 'leaf', node });
+      return;
+    }
+    await this.#drain(null);
+    await this.#writer.leaf(node);
+  }
+
+  async openDirectory(node: SourceNode): Promise<void> {
+    await this.#keepLimit();
+    if (this.#isHolding) {
+      this.#hold({ kind: 'open', node });
+      return;
+    }
+    await this.#drain(null);
+    await this.#writer.openDirectory(node);
+  }
+
+  async closeDirectory(): Promise<void> {
+    if (this.#isHolding) this.#waiting.push({ kind: 'close' });
+    else await this.#writer.closeDirectory();
+  }
+
+  async finish(): Promise<void> {
+    await this.#flush(false);
+  }
+
+  dispose(): void {
+    for (const entry of this.#waiting) if (entry.kind !== 'close') closeNode(entry.node);
+  }
+
+  #hold(entry: WaitingEntry): void {
+    this.#waiting.push(entry);
+    this.#isHolding = true;
+  }
+
+  async #keepLimit(): Promise<void> {
+    if (this.#waiting.length >= this.#limit) await this.#flush(true);
+  }
+
+  async #reusable(node: SourceNode, previous: ArchiveDirectory | null): Promise<PayloadRange | null> {
+    const range = await unchangedRange(node, previous, this.#index.size);
+    if (range === null) return null;
+    if (range.start <= this.#lastOffset) {
+      this.#log.warn(`unexpected order of payloads in the previous archive: ${shownPath(node.path)} is encoded again`);
+      return null;
+    }
+    this.#lastOffset = range.start;
+    return range;
+  }
+
+  /** Takes the bytes into the range, or begins a new one. */
+  async #extend(range: PayloadRange): Promise<void> {
+    if (this.#range.end === 0) this.#range = { start: range.start, end: range.start };
+    if (this.#range.end === range.start) {
+      this.#range.end = range.end;
+      return;
+    }
+    await this.#flush(true);
+    this.#range = { ...range };
+  }
+
+  /** Decides about the range (spec pxar 9.3). */
+  async #flush(keepLast: boolean): Promise<void> {
+    const { start, end } = this.#range;
+    if (start === end) {
+      await this.#drain(null);
+      return;
+    }
+    const held = this.#held;
+    const { chunks, startPadding, padding: rangePadding } = this.#chunksOf(start, end);
+    const first = chunks[0]!;
+    const continues = held !== null && isSame(held, first);
+    // What of the held chunk is referred to already is no padding of this range.
+    const padding = continues ? rangePadding - (held.size - held.padding) : rangePadding;
+    if (padding / (end - start + rangePadding) > maxPaddingShare) {
+      await this.#drain(null);
+      return;
+    }
+    this.#held = null;
+    if (continues) first.padding -= held.size - held.padding;
+    else if (held !== null) await this.#inject([held]);
+    await this.#drain(this.#writer.payloadPosition + startPadding);
+    if (keepLast) this.#held = chunks.pop()!;
+    await this.#inject(chunks);
+  }
+
+  /** Chunks that hold the bytes, and how many other bytes. One that begins right behind them is one of them. */
+  #chunksOf(start: number, end: number): { chunks: ReusedChunk[]; startPadding: number; padding: number } {
+    const chunks: ReusedChunk[] = [];
+    const first = this.#index.find(start);
+    let endPadding = 0;
+    for (let i = first; i < this.#index.count; i += 1) {
+      const entry = this.#index.entry(i);
+      chunks.push({ digest: Buffer.from(entry.digest), size: entry.end - entry.start, end: entry.end, padding: 0 });
+      if (entry.end <= end) continue;
+      endPadding = entry.end - end;
+      break;
+    }
+    const startPadding = start - this.#index.entry(first).start;
+    chunks[0]!.padding += startPadding;
+    chunks.at(-1)!.padding += endPadding;
+    return { chunks, startPadding, padding: startPadding + endPadding };
+  }
+
+  /** Writes what waits; files with their payload from position `base` on, or encoded again when that is null. */
+  async #drain(base: number | null): Promise<void> {
+    if (this.#held !== null) {
+      const held = this.#held;
+      this.#held = null;
+      await this.#inject([held]);
+    }
+    const waiting = this.#waiting;
+    this.#isHolding = false;
+    this.#range = { start: this.#range.end, end: this.#range.end };
+    for (let entry = waiting.shift(); entry !== undefined; entry = waiting.shift()) {
+      throwIfAborted(this.#signal);
+      if (entry.kind === 'open') await this.#writer.openDirectory(entry.node);
+      else if (entry.kind === 'close') await this.#writer.closeDirectory();
+      else if (entry.kind === 'leaf') await this.#writer.leaf(entry.node);
+      else if (base === null) await this.#writer.file(entry.node);
+      else await this.#writer.reusedFile(entry.node, base + entry.offset);
+    }
+  }
+
+  async #inject(chunks: readonly ReusedChunk[]): Promise<void> {
+    for (const { padding } of chunks) {
+      this.padding.bytes += padding;
+      if (padding > 0) this.padding.chunks += 1;
+    }
+    for (let at = 0; at < chunks.length; at += injectionLimit) await this.#writer.inject(chunks.slice(at, at + injectionLimit));
+  }
+}

@@ -1,0 +1,80 @@
+import { closeSync, constants, openSync, readdirSync, readFileSync, fstatSync, type BigIntStats } from 'node:fs';
+import { errorCode, FormatError, toError } from '../base/errors.ts';
+import type { ProgressLog } from '../base/log.ts';
+import { commandLineExcludeFileName, excludeFileName, parseExcludeFile } from '../pxar/exclude-file.ts';
+import { evaluatePatterns, type MatchPattern } from '../pxar/match-pattern.ts';
+import { descriptorPath, entryPath } from '../sys/descriptor-path.ts';
+import { joinPath, shownPath } from './shown-path.ts';
+import { lstatEntry, reasonToPassOver, sourceError } from './source-node.ts';
+
+/** A list of patterns, nothing more. */
+const maxExcludeFile = 16 * 1024 * 1024;
+
+/** An entry that is to be archived. */
+export interface ListedEntry {
+  name: Buffer;
+  path: Buffer;
+  stat: BigIntStats;
+}
+
+const silentErrors = new Set(['ENOENT', 'EACCES', 'ENOTDIR']);
+
+/** Patterns of the directory's `.pxarexclude`; none when there is none or it cannot be read as a whole (spec pxar 7.5). */
+export function readExcludeFile(directory: number, path: Buffer, log: ProgressLog): MatchPattern[] {
+  let fd: number;
+  try {
+    // A link may lead to it; a fifo must not hold us up.
+    fd = openSync(entryPath(directory, Buffer.from(excludeFileName)), constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch (e) {
+    if (silentErrors.has(errorCode(e))) return [];
+    throw sourceError(joinPath(path, Buffer.from(excludeFileName)), e);
+  }
+  try {
+    const stat = fstatSync(fd);
+    if (!stat.isFile() || stat.size > maxExcludeFile) throw new FormatError('format.pattern', 'it is not a file of patterns');
+    const { patterns, warnings } = parseExcludeFile(readFileSync(fd), path);
+    for (const warning of warnings) log.warn(warning);
+    return patterns;
+  } catch (e) {
+    log.warn(`ignoring all patterns of ${shownPath(joinPath(path, Buffer.from(excludeFileName)))}: ${toError(e).message}`);
+    return [];
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Entries of the open directory with the path `path`, without those that the patterns exclude, sorted by the bytes of their names (spec pxar 5.3). What cannot be looked at
+ * is warned of and left out. Throws StoreError `store.source`.
+ */
+export function listDirectory(directory: number, path: Buffer, patterns: readonly MatchPattern[], log: ProgressLog): ListedEntry[] {
+  const entries: ListedEntry[] = [];
+  for (const name of readNames(directory, path)) {
+    if (path.length === 0 && name.toString('latin1') === commandLineExcludeFileName) continue;
+    const entry = listedEntry(directory, joinPath(path, name), name, patterns, log);
+    if (entry !== null) entries.push(entry);
+  }
+  return entries.sort((a, b) => Buffer.compare(a.name, b.name));
+}
+
+function readNames(directory: number, path: Buffer): Buffer[] {
+  try {
+    return readdirSync(descriptorPath(directory), { encoding: 'buffer' });
+  } catch (e) {
+    throw sourceError(path, e);
+  }
+}
+
+function listedEntry(directory: number, path: Buffer, name: Buffer, patterns: readonly MatchPattern[], log: ProgressLog): ListedEntry | null {
+  let stat: BigIntStats | undefined;
+  try {
+    const mode = (): number => Number((stat ??= lstatEntry(directory, name)).mode);
+    if (patterns.length > 0 && evaluatePatterns(patterns, Buffer.concat([Buffer.of(0x2f), path]), mode) === 'exclude') return null;
+    return { name, path, stat: (stat ??= lstatEntry(directory, name)) };
+  } catch (e) {
+    const reason = reasonToPassOver(e);
+    if (reason === null) throw sourceError(path, e);
+    log.warn(`skipping ${shownPath(path)}: ${reason}`);
+    return null;
+  }
+}

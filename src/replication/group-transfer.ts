@@ -138,7 +138,7 @@ function logSkipped(log: ProgressLog, plan: GroupPlan): void {
     const oldest = formatBackupTime(Math.min(...times));
     const newest = formatBackupTime(Math.max(...times));
     const span = oldest === newest ? oldest : `${oldest} .. ${newest}`;
-    log.info(`${groupText(plan.group)}: skipped: ${list.length} snapshot(s) (${span}) - ${skipTexts[reason]}`);
+    log.info(`skipped: ${list.length} snapshot(s) (${span}) - ${skipTexts[reason]}`);
   }
 }
 

@@ -169,7 +169,10 @@ test('transfer-last takes the newest ones; later runs go on from there', async (
   await pair.pulled({ transferLast: 2 });
   assert.deepEqual(await days(pair.target, '1'), [3, 4]);
   await makeGroup(pair.source.store, '', '1', 6);
-  await pair.pulled({ transferLast: 1 });
+  const { report, log } = await pair.pull({ transferLast: 1 });
+  assert.notEqual(report, null);
+  // As the reference writes it.
+  assert.ok(log.lines.includes('[vm/1]: skipped: 4 snapshot(s) (2025-10-09T09:00:00Z .. 2025-10-12T09:00:00Z) - older than the newest snapshot present on sync target'), log.lines.join('\n'));
   assert.deepEqual(await days(pair.target, '1'), [3, 4, 5]);
 });
 

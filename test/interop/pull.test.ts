@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { FarshoreServer } from '../support/farshore-server.ts';
+import { chunkCount, storedFiles } from '../support/stored-files.ts';
 import { Peer, type ClientTarget } from '../support/peer.ts';
 import { makeBackups, makeReaderToken, restoredDifferences } from '../support/peer-backups.ts';
 import { randomImage, testSeed } from '../support/random-tree.ts';
@@ -18,17 +17,6 @@ async function runJob(farshore: FarshoreServer, id: string): Promise<number> {
   assert.match(log, /TASK OK\n$/);
   if (log.includes('Summary: sync job found no new data to pull')) return 0;
   return Number(/Summary: sync job pulled \S+ \S+ in (\d+) chunks/.exec(log)?.[1]);
-}
-
-/** SHA-256 of every file below a datastore, but for locks, owners, the chunks' bookkeeping and what is never copied (spec sync 4.5). */
-function storedFiles(root: string): Map<string, string> {
-  const files = new Map<string, string>();
-  for (const entry of readdirSync(root, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || ['.lock', 'owner', '.protected', '.gc-status', '.bad'].includes(entry.name)) continue;
-    const path = join(entry.parentPath, entry.name);
-    files.set(path.slice(root.length + 1), createHash('sha256').update(readFileSync(path)).digest('hex'));
-  }
-  return files;
 }
 
 test('what the reference holds is pulled whole, opened by the reference, verified and restored by it', async (t) => {
@@ -46,12 +34,11 @@ test('what the reference holds is pulled whole, opened by the reference, verifie
   await farshore.manager('remote', 'create', 'pbs-hq', '--host', peer.host, '--auth-id', 'sync@pbs!offsite', '--password', secret, '--fingerprint', peer.fingerprint);
   await farshore.manager('sync-job', 'create', 'nightly', '--remote', 'pbs-hq', '--remote-store', 'main', '--store', 'offsite');
 
-  const chunksOf = (files: Map<string, string>): number => [...files.keys()].filter((name) => name.startsWith('.chunks/')).length;
   await t.test('the first pull copies every file byte for byte, each chunk once', async () => {
     const fetched = await runJob(farshore, 'nightly');
     const source = storedFiles(sourceFolder);
     assert.deepEqual(storedFiles(copyFolder), source);
-    assert.equal(fetched, chunksOf(source));
+    assert.equal(fetched, chunkCount(source));
   });
 
   await t.test('the second pull fetches no chunk', async () => {
@@ -69,10 +56,10 @@ test('what the reference holds is pulled whole, opened by the reference, verifie
   await t.test('after that only what is new is pulled, and its verifications stay', async () => {
     await writeFile(join(work, 'more'), randomImage(seed + 2, 1, 100_000));
     await peer.client(admin, ['backup', `disk.img:${join(work, 'more')}`, '--backup-type', 'vm', '--backup-id', '100', '--ns', 'a']);
-    const before = chunksOf(storedFiles(copyFolder));
+    const before = chunkCount(storedFiles(copyFolder));
     const fetched = await runJob(farshore, 'nightly');
-    const chunks = chunksOf(storedFiles(copyFolder));
-    assert.equal(chunks, chunksOf(storedFiles(sourceFolder)));
+    const chunks = chunkCount(storedFiles(copyFolder));
+    assert.equal(chunks, chunkCount(storedFiles(sourceFolder)));
     assert.equal(fetched, chunks - before);
     await verifiedByReference(peer, copy, snapshots.length + 1, { skipped: snapshots.length });
   });

@@ -16,6 +16,7 @@ export class FarshoreServer implements AsyncDisposable {
   /** What it writes to stderr. */
   readonly log: readonly string[];
   readonly #process: ChildProcess;
+  #stopped = false;
 
   private constructor(home: string, ready: { port: number; fingerprint: string }, log: readonly string[], child: ChildProcess) {
     this.home = home;
@@ -67,13 +68,19 @@ export class FarshoreServer implements AsyncDisposable {
 
   /** Ends it as a service manager would; throws when it does not end cleanly. */
   async stop(): Promise<void> {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    if (this.#stopped) return;
+    this.#stopped = true;
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) throw this.#ended('ended by itself');
     const ended = once(this.#process, 'exit') as Promise<[number | null, string | null]>;
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), readyWithinMs);
     this.#process.kill('SIGTERM');
     const [code, signal] = await ended;
     clearTimeout(timer);
-    if (code !== 0) throw new Error(`farshore server ended with ${code ?? signal}\n${this.log.slice(-20).join('\n')}`);
+    if (code !== 0) throw this.#ended(`ended with ${code ?? signal}`);
+  }
+
+  #ended(what: string): Error {
+    return new Error(`farshore server ${what}\n${this.log.slice(-40).join('\n')}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,4 @@
-import { homedir } from 'node:os';
+import { homedir, hostname } from 'node:os';
 import { basename } from 'node:path';
 import { isatty } from 'node:tty';
 import { systemClock } from '../base/clock.ts';
@@ -8,7 +8,7 @@ import { userFolders } from '../client/user-folders.ts';
 import type { InterruptSource } from '../terminal/interrupts.ts';
 import { errorText, exitFailure } from '../terminal/program.ts';
 import { TerminalPrompter } from '../terminal/terminal-prompter.ts';
-import { outputSettings, packageVersion, processInterrupts, sinkTo } from './process-io.ts';
+import { outputSettings, packageVersion, pauseOrWake, processInterrupts, sinkTo } from './process-io.ts';
 
 /** What ends a client in the middle: it cleans up and fails. */
 const interrupts: InterruptSource = {
@@ -50,10 +50,12 @@ export async function startClient(): Promise<void> {
       output: outputSettings(env, stdout.isTTY ? stdout.columns : undefined),
       drawsProgress: isatty(stderr.fd),
       interrupts,
+      pause: pauseOrWake,
       prompter: new TerminalPrompter(stdin, sinkTo(stderr)),
       variables: env,
       folders: userFolders(env, homedir()),
       clock: systemClock,
+      hostName: hostname(),
       completion: { line: env['COMP_LINE'], point: env['COMP_POINT'] },
     });
   } catch (e) {

@@ -22,10 +22,14 @@ export interface ClientContext {
   /** True when stderr is a terminal: progress may be drawn there. */
   readonly drawsProgress: boolean;
   readonly interrupts: InterruptSource;
+  /** Waits between two polls of a followed task; an abort of `signal` ends the waiting early. */
+  readonly pause: (milliseconds: number, signal?: AbortSignal) => Promise<void>;
   readonly prompter: Prompter;
   readonly variables: Variables;
   readonly folders: UserFolders;
   readonly clock: Clock;
+  /** Of this host, as backups say who made them. */
+  readonly hostName: string;
   /** PEM certificates trusted beside the system's. */
   readonly trusted?: readonly string[] | undefined;
 }

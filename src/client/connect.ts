@@ -85,9 +85,24 @@ export async function connect(context: ClientContext, repository: Repository, gi
   return connection;
 }
 
+/** `work` on a connection to the repository of options and environment, which is closed afterwards. */
+export async function withConnection<T>(context: ClientContext, given: Parameters, work: (connection: ServerConnection) => Promise<T>): Promise<T> {
+  const connection = await connect(context, await requiredRepository(context, given), given);
+  try {
+    return await work(connection);
+  } finally {
+    connection.close();
+  }
+}
+
 /** Namespace of `--ns` or `PBS_NAMESPACE`; root is the empty text. FormatError, ConfigError `config.namespace`. */
 export function givenNamespace(context: ClientContext, given: Parameters): string {
   const ns = text(given, 'ns') ?? context.variables['PBS_NAMESPACE'] ?? '';
   if (namespaceDepth(ns) > maxNamespaceDepth) throw new ConfigError('config.namespace', `namespace too deep, ${maxNamespaceDepth} >= max ${maxNamespaceDepth}`);
   return parseNamespace(ns);
+}
+
+/** Namespace of `--ns` alone: commands that remove things do not take it from the environment, as in the reference (spec client-cli 13). */
+export function explicitNamespace(given: Parameters): string {
+  return parseNamespace(text(given, 'ns') ?? '');
 }

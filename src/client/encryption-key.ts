@@ -12,7 +12,7 @@ import { systemErrorText } from './system-error-text.ts';
 
 /** Far above any key file. */
 const maxKeyFileBytes = 1024 * 1024;
-const defaultKeyName = 'encryption-key.json';
+export const defaultKeyName = 'encryption-key.json';
 
 /** A key file that was found, still under its passphrase. */
 export interface KeySource {
@@ -49,7 +49,8 @@ export async function findKey(options: KeyOptions): Promise<KeySource | null> {
   return { text: 'Using default encryption key..', bytes };
 }
 
-async function readKeyFile(path: string): Promise<Buffer> {
+/** ConfigError `config.encryption-key` with the reference's text. */
+export async function readKeyFile(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (e) {
@@ -66,10 +67,15 @@ async function readKeyDescriptor(descriptor: number): Promise<Buffer> {
 }
 
 async function readDefaultKey(folders: readonly string[]): Promise<Buffer | null> {
+  return (await findInFolders(folders, defaultKeyName))?.bytes ?? null;
+}
+
+/** The first file of that name in `folders`; null when none has it. ConfigError `config.encryption-key` when it cannot be read. */
+export async function findInFolders(folders: readonly string[], name: string): Promise<{ path: string; bytes: Buffer } | null> {
   for (const folder of folders) {
-    const path = join(folder, defaultKeyName);
+    const path = join(folder, name);
     try {
-      return await readFile(path);
+      return { path, bytes: await readFile(path) };
     } catch (e) {
       if (errorCode(e) !== 'ENOENT' && errorCode(e) !== 'ENOTDIR') refuse(`unable to read ${quotedPath(path)} - ${systemErrorText(e)}`);
     }
@@ -84,18 +90,35 @@ export interface PassphraseParts {
   stderr: TextSink;
 }
 
+/** A key out of its file. */
+export interface OpenedKey {
+  source: KeySource;
+  /** RFC 3339 text, as in the file. */
+  created: string;
+  /** 32 bytes: a secret. */
+  raw: Buffer;
+  crypt: CryptConfig;
+}
+
 /** Opens the key file; its passphrase is asked for only when it has one. ConfigError `config.encryption-key` with the reference's text. */
-export async function openKey(source: KeySource, parts: PassphraseParts): Promise<CryptConfig> {
+export async function openKey(source: KeySource, parts: PassphraseParts): Promise<OpenedKey> {
   try {
     const file = parseKeyFile(source.bytes);
-    return new CryptConfig(await loadKey(file, async () => askPassphrase(parts)).catch((e: unknown) => refusePassphrase(e, file)));
+    const raw = await unlockKeyFile(file, async () => askPassphrase(parts));
+    return { source, created: file.created, raw, crypt: new CryptConfig(raw) };
   } catch (e) {
     parts.stderr.write(`${source.text}\n`);
     throw e;
   }
 }
 
-async function askPassphrase({ passphrase, prompter }: PassphraseParts): Promise<string> {
+/** Raw key of a file. ConfigError `config.encryption-key` with the reference's text for a wrong passphrase. */
+export async function unlockKeyFile(file: KeyFile, passphrase: () => Promise<string>): Promise<Buffer> {
+  return loadKey(file, passphrase).catch((e: unknown) => refusePassphrase(e, file));
+}
+
+/** The passphrase of an encryption key: from the environment, or typed. ConfigError `config.encryption-key`. */
+export async function askPassphrase({ passphrase, prompter }: PassphraseParts): Promise<string> {
   const given = await passphrase();
   if (given !== null) return given;
   if (!prompter.canAsk) {

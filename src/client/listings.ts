@@ -22,8 +22,12 @@ export function snapshotQuery(snapshot: BackupSnapshot): QueryParameters {
 
 /** A list below the datastore: `groups`, `snapshots`, `files`. NetworkError `net.protocol` when the answer is none. */
 export async function fetchList(connection: Pick<ServerConnection, 'getOfDatastore'>, path: string, query: QueryParameters): Promise<ListEntry[]> {
-  const data = await connection.getOfDatastore(path, query);
-  if (!Array.isArray(data) || !data.every((entry) => typeof entry === 'object' && entry !== null)) throw new NetworkError('net.protocol', `the server's list of ${path} is not understood`);
+  return listEntries(await connection.getOfDatastore(path, query), path);
+}
+
+/** The objects in a server's answer. NetworkError `net.protocol` when it is no list of objects. */
+export function listEntries(data: unknown, what: string): ListEntry[] {
+  if (!Array.isArray(data) || !data.every((entry) => typeof entry === 'object' && entry !== null)) throw new NetworkError('net.protocol', `the server's list of ${what} is not understood`);
   return data as ListEntry[];
 }
 
@@ -59,4 +63,16 @@ export async function newestSnapshot(connection: Pick<ServerConnection, 'getOfDa
   }
   const what = entries.length === 0 ? 'any snapshots' : 'any finished snapshots';
   throw new StoreError('store.no-such-snapshot', `backup group ${groupText(group)} does not contain ${what}.`);
+}
+
+/** Order by type, id and time; ids as text, so that `vm/100` stands before `vm/99` as in the reference. */
+export function inOrder(entries: readonly ListEntry[]): ListEntry[] {
+  const keys = (entry: ListEntry): [string, string, number] => [String(entry['backup-type']), String(entry['backup-id']), Number(entry['backup-time'] ?? 0)];
+  return entries.toSorted((a, b) => {
+    const [typeA, idA, timeA] = keys(a);
+    const [typeB, idB, timeB] = keys(b);
+    if (typeA !== typeB) return typeA < typeB ? -1 : 1;
+    if (idA !== idB) return Buffer.compare(Buffer.from(idA), Buffer.from(idB));
+    return timeA - timeB;
+  });
 }

@@ -51,7 +51,7 @@ test('completion of words and options', async (t) => {
   const home = await ClientHome.make(t, null);
   const complete = async (line: string): Promise<string[]> => (await home.run(['bashcomplete'], { completion: { line, point: String(line.length) } })).stdout.split('\n').slice(0, -1);
   assert.deepEqual(await complete('farshore-client log'), ['login', 'logout']);
-  assert.deepEqual(await complete('farshore-client snapshot f'), ['files']);
+  assert.deepEqual(await complete('farshore-client snapshot f'), ['files', 'forget']);
   assert.deepEqual(await complete('farshore-client restore vm/100 --key'), ['--keyfd', '--keyfile']);
   assert.deepEqual(await complete('farshore-client restore --crypt-mode s'), ['sign-only']);
 });

@@ -3,9 +3,15 @@ import { completionText } from '../terminal/completion.ts';
 import { helpCommand } from '../terminal/help.ts';
 import { runProgram } from '../terminal/program.ts';
 import type { ClientCommand, ClientContext } from './client-context.ts';
+import { groupCommands } from './commands/groups.ts';
+import { keyCommands } from './commands/keys.ts';
 import { loginCommands } from './commands/login.ts';
+import { namespaceCommands } from './commands/namespaces.ts';
 import { restoreCommands } from './commands/restore.ts';
+import { serverCommands } from './commands/server.ts';
+import { snapshotCareCommands } from './commands/snapshot-care.ts';
 import { snapshotAliases, snapshotCommands } from './commands/snapshots.ts';
+import { taskCommands } from './commands/tasks.ts';
 
 /** Everything that the client touches outside itself. */
 export interface ClientIo extends ClientContext {
@@ -13,7 +19,17 @@ export interface ClientIo extends ClientContext {
   completion: { line: string | undefined; point: string | undefined };
 }
 
-export const clientCommands: readonly ClientCommand[] = [...loginCommands, ...restoreCommands, ...snapshotCommands];
+export const clientCommands: readonly ClientCommand[] = [
+  ...groupCommands,
+  ...keyCommands,
+  ...loginCommands,
+  ...namespaceCommands,
+  ...restoreCommands,
+  ...serverCommands,
+  ...snapshotCareCommands,
+  ...snapshotCommands,
+  ...taskCommands,
+];
 
 /** The command tree with `help`. */
 export function clientTree(): CommandNode<ClientCommand> {

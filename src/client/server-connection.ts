@@ -73,7 +73,34 @@ export class ServerConnection {
 
   /** `path` is below `admin/datastore/{store}/` of the repository's datastore. */
   async getOfDatastore(path: string, parameters?: QueryParameters): Promise<unknown> {
-    return (await this.get(`admin/datastore/${encodeURIComponent(this.repository.datastore)}/${path}`, parameters)).data;
+    return (await this.getReplyOfDatastore(path, parameters)).data;
+  }
+
+  async getReplyOfDatastore(path: string, parameters?: QueryParameters): Promise<RestReply> {
+    return this.get(this.#ofDatastore(path), parameters);
+  }
+
+  /** Parameters go into a JSON body. */
+  async postToDatastore(path: string, parameters: Readonly<Record<string, unknown>>): Promise<unknown> {
+    return (await this.#rest.post(this.#ofDatastore(path), parameters)).data;
+  }
+
+  /** Parameters go into a JSON body. */
+  async putToDatastore(path: string, parameters: Readonly<Record<string, unknown>>): Promise<unknown> {
+    return (await this.#rest.putJson(this.#ofDatastore(path), parameters)).data;
+  }
+
+  async deleteOfDatastore(path: string, parameters: QueryParameters): Promise<unknown> {
+    return (await this.#rest.delete(this.#ofDatastore(path), parameters)).data;
+  }
+
+  /** A body of bytes beside the parameters. */
+  async uploadToDatastore(path: string, parameters: QueryParameters, bytes: Uint8Array): Promise<unknown> {
+    return (await this.#rest.postBytes(this.#ofDatastore(path), parameters, bytes)).data;
+  }
+
+  async delete(path: string, parameters?: QueryParameters): Promise<RestReply> {
+    return this.#rest.delete(path, parameters);
   }
 
   /** Reader session of a snapshot; HttpError with the server's text when it refuses. */
@@ -95,6 +122,10 @@ export class ServerConnection {
 
   close(): void {
     this.#rest.close();
+  }
+
+  #ofDatastore(path: string): string {
+    return `admin/datastore/${encodeURIComponent(this.repository.datastore)}/${path}`;
   }
 }
 

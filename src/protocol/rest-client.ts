@@ -57,6 +57,15 @@ interface RawReply {
   body: Buffer;
 }
 
+interface RequestBody {
+  contentType: string;
+  bytes: Uint8Array;
+}
+
+function jsonBody(value: unknown): RequestBody {
+  return { contentType: 'application/json', bytes: Buffer.from(JSON.stringify(value), 'utf8') };
+}
+
 /**
  * REST calls to a remote (spec sync 1.3, rest-api 1-3). Keeps connections open, logs in by itself, retries nothing:
  * the caller decides. Throws HttpError for every answer but 2xx (message = body text), NetworkError, AbortedError.
@@ -88,7 +97,7 @@ export class RestClient {
 
   /** Parameters go into a JSON body. */
   async post(path: string, parameters: Readonly<Record<string, unknown>> = {}): Promise<RestReply> {
-    return this.#call('POST', path, {}, parameters);
+    return this.#call('POST', path, {}, jsonBody(parameters));
   }
 
   /** Parameters go into the query. */
@@ -99,6 +108,16 @@ export class RestClient {
   /** Parameters go into the query. */
   async delete(path: string, parameters: QueryParameters = {}): Promise<RestReply> {
     return this.#call('DELETE', path, parameters);
+  }
+
+  /** Parameters go into a JSON body: for what may be longer than a query can be. */
+  async putJson(path: string, parameters: Readonly<Record<string, unknown>>): Promise<RestReply> {
+    return this.#call('PUT', path, {}, jsonBody(parameters));
+  }
+
+  /** Parameters go into the query, `bytes` is the body. */
+  async postBytes(path: string, parameters: QueryParameters, bytes: Uint8Array): Promise<RestReply> {
+    return this.#call('POST', path, parameters, { contentType: 'application/octet-stream', bytes });
   }
 
   /** Header fields for the upgrade of a session on the same endpoint; logs a user in when needed. */
@@ -117,10 +136,10 @@ export class RestClient {
     this.#agent.destroy();
   }
 
-  async #call(method: Method, path: string, query: QueryParameters, json?: unknown): Promise<RestReply> {
+  async #call(method: Method, path: string, query: QueryParameters, body?: RequestBody): Promise<RestReply> {
     const headers = await this.#login.headers();
     try {
-      const reply = await this.#send(method, path, query, headers, json);
+      const reply = await this.#send(method, path, query, headers, body);
       return parseReply(this.endpoint, reply.body);
     } catch (e) {
       if (e instanceof HttpError && e.status === 401) this.#login.forget();
@@ -129,16 +148,15 @@ export class RestClient {
   }
 
   async #askTicket(username: string, password: string): Promise<{ data: unknown; cookies: string[] }> {
-    const reply = await this.#send('POST', 'access/ticket', {}, {}, { username, password });
+    const reply = await this.#send('POST', 'access/ticket', {}, {}, jsonBody({ username, password }));
     return { data: parseReply(this.endpoint, reply.body).data, cookies: reply.headers['set-cookie'] ?? [] };
   }
 
-  async #send(method: Method, path: string, query: QueryParameters, authHeaders: AuthHeaders, json?: unknown): Promise<RawReply> {
+  async #send(method: Method, path: string, query: QueryParameters, authHeaders: AuthHeaders, body?: RequestBody): Promise<RawReply> {
     const search = encodeQuery(query);
     const target = `/api2/json/${path.replace(/^\/+/, '')}${search === '' ? '' : `?${search}`}`;
     assert.ok(/^[\x21-\x7e]+$/.test(target) && !path.includes('?'), `API path '${path}'`);
     assert.ok(target.length <= maxTargetBytes, `API path and query of ${target.length} bytes`);
-    const body = json === undefined ? undefined : Buffer.from(JSON.stringify(json), 'utf8');
     const reply = await this.#exchange({
       agent: this.#agent,
       method,
@@ -148,16 +166,16 @@ export class RestClient {
         'user-agent': userAgent,
         'accept-encoding': 'deflate',
         ...authHeaders,
-        ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': body.length }),
+        ...(body === undefined ? {} : { 'content-type': body.contentType, 'content-length': body.bytes.byteLength }),
       },
-    }, body);
+    }, body?.bytes);
     const remoteMs = Date.parse(reply.headers.date ?? '');
     if (!Number.isNaN(remoteMs)) this.#clockOffsetMs = remoteMs - this.#clock.now();
     if (reply.status < 200 || reply.status > 299) throw new HttpError(reply.status, answerText(reply.status, [reply.body]));
     return reply;
   }
 
-  async #exchange(options: RequestOptions, body: Buffer | undefined): Promise<RawReply> {
+  async #exchange(options: RequestOptions, body: Uint8Array | undefined): Promise<RawReply> {
     return this.#slots.run(async () => {
       throwIfAborted(this.#options.signal);
       return new RestExchange(this.endpoint, this.#options).run(options, body);
@@ -175,7 +193,7 @@ class RestExchange {
     this.#options = options;
   }
 
-  async run(requestOptions: RequestOptions, body: Buffer | undefined): Promise<RawReply> {
+  async run(requestOptions: RequestOptions, body: Uint8Array | undefined): Promise<RawReply> {
     const at = this.#endpoint.authority;
     const { signal } = this.#options;
     const timeoutMs = this.#options.timeoutMs ?? defaultRequestTimeoutMs;

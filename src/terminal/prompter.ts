@@ -6,4 +6,6 @@ export interface Prompter {
   secret(prompt: string): Promise<string>;
   /** A line as typed, without its end. AbortedError as above. */
   line(prompt: string): Promise<string>;
+  /** A line of standard input, whatever that is, after a question that is already asked; empty at its end. AbortedError after Ctrl-C. */
+  answer(): Promise<string>;
 }

@@ -41,6 +41,36 @@ export class TerminalPrompter implements Prompter {
     return this.#ask(prompt, false);
   }
 
+  async answer(): Promise<string> {
+    return this.canAsk ? this.#ask('', false) : this.#readLine();
+  }
+
+  /** From a file or pipe: what somebody else has typed is not shown. */
+  async #readLine(): Promise<string> {
+    const input = this.#input;
+    input.setEncoding('utf8');
+    let text = '';
+    let onData: (piece: string) => void = () => {};
+    let onEnd: () => void = () => {};
+    try {
+      await new Promise<void>((resolve) => {
+        onData = (piece) => {
+          text += piece;
+          if (text.includes('\n') || text.length > maxAnswerLength) resolve();
+        };
+        onEnd = resolve;
+        input.on('data', onData);
+        input.on('end', onEnd);
+        input.resume();
+      });
+    } finally {
+      input.off('data', onData);
+      input.off('end', onEnd);
+      input.pause();
+    }
+    return /^[^\r\n]*/.exec(text)![0].slice(0, maxAnswerLength);
+  }
+
   async #ask(prompt: string, hidden: boolean): Promise<string> {
     const input = this.#input;
     this.#output.write(prompt);

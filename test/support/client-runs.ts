@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { TestContext } from 'node:test';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { AbortedError } from '../../src/base/errors.ts';
@@ -32,6 +33,7 @@ export class ScriptedPrompter implements Prompter {
 
   secret = (prompt: string): Promise<string> => this.#next(`secret: ${prompt}`);
   line = (prompt: string): Promise<string> => this.#next(prompt);
+  answer = (): Promise<string> => this.#next('answer');
 
   #next(prompt: string): Promise<string> {
     this.asked.push(prompt);
@@ -44,6 +46,7 @@ export const nobody: Prompter = {
   canAsk: false,
   secret: () => Promise.reject(new Error('nobody was to be asked')),
   line: () => Promise.reject(new Error('nobody was to be asked')),
+  answer: () => Promise.resolve(''),
 };
 
 export interface ClientRunOptions {
@@ -109,10 +112,12 @@ export class ClientHome {
           return () => {};
         },
       },
+      pause: () => setTimeout(20),
       prompter: options.prompter ?? nobody,
       variables,
       folders: userFolders(variables, this.path),
       clock: options.clock ?? systemClock,
+      hostName: 'laptop.example.com',
       trusted: options.trusted,
       completion: options.completion ?? { line: undefined, point: undefined },
     });

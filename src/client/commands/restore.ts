@@ -1,17 +1,15 @@
 import { Type } from 'typebox';
-import { AbortedError } from '../../base/errors.ts';
 import { flag } from '../../config/schemas.ts';
-import { shortFingerprint, type CryptConfig } from '../../crypto/crypt-config.ts';
+import { shortFingerprint } from '../../crypto/crypt-config.ts';
 import type { BackupSnapshot } from '../../format/backup-path.ts';
-import type { CryptMode } from '../../format/manifest.ts';
 import { parameters, type Properties } from '../../terminal/command-parameters.ts';
 import type { Parameters } from '../../terminal/command.ts';
-import type { InterruptSource } from '../../terminal/interrupts.ts';
+import { abortable } from '../abortable.ts';
 import { parseSnapshotOrGroupPath } from '../backup-paths.ts';
 import type { ClientCommand, ClientContext } from '../client-context.ts';
 import { connect, givenNamespace, requiredRepository } from '../connect.ts';
-import { findKey, openKey, type KeySource } from '../encryption-key.ts';
-import { environmentValue } from '../environment.ts';
+import type { OpenedKey } from '../encryption-key.ts';
+import { givenKey, openGivenKey } from '../given-key.ts';
 import { newestSnapshot } from '../listings.ts';
 import { archiveFileName, holdsKey, restoreArchive } from '../restore.ts';
 import type { ServerConnection } from '../server-connection.ts';
@@ -39,40 +37,13 @@ const restoreOptions: Properties = {
   'prelude-target': Type.String({ description: 'Path to restore prelude to, (pxar v2 archives only).' }),
 };
 
-/** Ctrl-C as an abort; the second one ends the process as if nobody listened. */
-async function abortable<T>(interrupts: InterruptSource, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const stop = interrupts.listen(() => {
-    stop();
-    controller.abort(new Error('interrupted'));
-  });
-  try {
-    return await work(controller.signal);
-  } catch (e) {
-    if (controller.signal.aborted) throw new AbortedError('interrupted');
-    throw e;
-  } finally {
-    stop();
-  }
-}
-
-async function openGivenKey(context: ClientContext, source: KeySource | null): Promise<CryptConfig | null> {
-  if (source === null) return null;
-  const { prompter, stderr, variables } = context;
-  return openKey(source, { prompter, stderr, passphrase: async () => environmentValue(variables, 'PBS_ENCRYPTION_PASSWORD') });
-}
-
 async function chosenSnapshot(context: ClientContext, connection: ServerConnection, ns: string, text: string): Promise<BackupSnapshot> {
   const path = parseSnapshotOrGroupPath(text);
   return 'snapshot' in path ? path.snapshot : newestSnapshot(connection, ns, path.group, context.stderr);
 }
 
-interface OpenedKey {
-  source: KeySource | null;
-  crypt: CryptConfig | null;
-}
-
-async function restoreFrom(context: ClientContext, connection: ServerConnection, given: Parameters, { source, crypt }: OpenedKey): Promise<void> {
+async function restoreFrom(context: ClientContext, connection: ServerConnection, given: Parameters, key: OpenedKey | null): Promise<void> {
+  const crypt = key?.crypt ?? null;
   const { stderr, stdoutBytes, drawsProgress, output, clock } = context;
   const ns = givenNamespace(context, given);
   const fileName = archiveFileName(given['archive-name'] as string);
@@ -85,7 +56,7 @@ async function restoreFrom(context: ClientContext, connection: ServerConnection,
     if (crypt === null && holdsKey(fileName)) {
       stderr.write('Restoring encrypted key blob without original key - skipping manifest fingerprint check!\n');
     } else {
-      if (manifest.manifest.signature !== null && source !== null && crypt !== null) stderr.write(`${source.text}\nFingerprint: ${shortFingerprint(crypt.fingerprint)}\n`);
+      if (manifest.manifest.signature !== null && key !== null) stderr.write(`${key.source.text}\nFingerprint: ${shortFingerprint(key.crypt.fingerprint)}\n`);
       requireManifestKey(manifest.manifest, crypt);
     }
     await restoreArchive(
@@ -112,20 +83,13 @@ const restore: ClientCommand = {
   run: async (context, given) => {
     const repository = await requiredRepository(context, given);
     await abortable(context.interrupts, async (signal) => {
-      const source = await findKey({
-        keyfile: given['keyfile'] as string | undefined,
-        keyfd: given['keyfd'] as number | undefined,
-        cryptMode: given['crypt-mode'] as CryptMode | undefined,
-        configSearch: context.folders.configSearch,
-        stderr: context.stderr,
-      });
+      const source = await givenKey(context, given);
       // What can be refused without asking anybody is refused first.
       archiveFileName(given['archive-name'] as string);
       parseSnapshotOrGroupPath(given['snapshot'] as string);
       const connection = await connect(context, repository, given, { signal });
       try {
-        const crypt = await openGivenKey(context, source);
-        await restoreFrom(context, connection, given, { source, crypt });
+        await restoreFrom(context, connection, given, await openGivenKey(context, source));
       } finally {
         connection.close();
       }

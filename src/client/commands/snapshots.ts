@@ -3,25 +3,14 @@ import { snapshotText } from '../../format/backup-path.ts';
 import type { QueryParameters } from '../../protocol/query.ts';
 import { outputFormatOption, parameters } from '../../terminal/command-parameters.ts';
 import type { Parameters } from '../../terminal/command.ts';
-import { outputFormat, show, UnknownFormat, type View } from '../../terminal/output.ts';
+import { show, type View } from '../../terminal/output.ts';
 import { bytesCell } from '../../terminal/renderers.ts';
 import { parseGroupPath, parseSnapshotPath } from '../backup-paths.ts';
 import type { ClientCommand, ClientContext } from '../client-context.ts';
 import { connect, givenNamespace, requiredRepository } from '../connect.ts';
-import { archiveNames, fetchList, groupQuery, namespaceQuery, snapshotOf, snapshotQuery, type ListEntry } from '../listings.ts';
+import { archiveNames, fetchList, groupQuery, inOrder, namespaceQuery, snapshotOf, snapshotQuery, type ListEntry } from '../listings.ts';
+import { isText } from '../is-text.ts';
 import { targetOptions } from './options.ts';
-
-/** Order by type, id and time; ids as text, so that `vm/100` stands before `vm/99` as in the reference. */
-function inOrder(entries: readonly ListEntry[]): ListEntry[] {
-  const keys = (entry: ListEntry): [string, string, number] => [String(entry['backup-type']), String(entry['backup-id']), Number(entry['backup-time'] ?? 0)];
-  return entries.toSorted((a, b) => {
-    const [typeA, idA, timeA] = keys(a);
-    const [typeB, idB, timeB] = keys(b);
-    if (typeA !== typeB) return typeA < typeB ? -1 : 1;
-    if (idA !== idB) return Buffer.compare(Buffer.from(idA), Buffer.from(idB));
-    return timeA - timeB;
-  });
-}
 
 /** Fetches a list and shows it: as it came for JSON, in order and with the columns of `view` as text. */
 async function showList(context: ClientContext, given: Parameters, path: string, query: QueryParameters, view: View): Promise<void> {
@@ -33,16 +22,6 @@ async function showList(context: ClientContext, given: Parameters, path: string,
     connection.close();
   }
   show(view, isText(context, given) && view.kind === 'list' && view.sort === false ? inOrder(entries) : entries, given['output-format'], context);
-}
-
-function isText(context: ClientContext, given: Parameters): boolean {
-  try {
-    return outputFormat(given['output-format'], context.output) === 'text';
-  } catch (e) {
-    // `show` says it.
-    if (e instanceof UnknownFormat) return false;
-    throw e;
-  }
 }
 
 const filesColumn = { name: 'files', render: archiveNames } as const;
@@ -96,5 +75,7 @@ export const snapshotCommands: readonly ClientCommand[] = [listGroups, listSnaps
 /** Commands under another name, spelled out (spec client-cli 1.1). */
 export const snapshotAliases: ReadonlyMap<string, readonly string[]> = new Map([
   ['files', ['snapshot', 'files']],
+  ['forget', ['snapshot', 'forget']],
   ['snapshots', ['snapshot', 'list']],
+  ['upload-log', ['snapshot', 'upload-log']],
 ]);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { BackupClient, ok } from '../../test/support/backup-client.ts';
@@ -229,6 +229,24 @@ test('a manifest that its files do not bear out is not published', async (t) => 
     await client.end();
     while (server.tasks.running().length > 0) await new Promise((resolve) => setTimeout(resolve, 2));
   }
+});
+
+test('finish sees a call that runs beside it as a whole or not at all', async (t) => {
+  const server = await backupServer(t);
+  const first = await BackupClient.open(server, { snapshot: snapshot(1000) });
+  ok(await first.blob('x.conf.blob', plain(twos)));
+  ok(await first.manifest());
+  const both = await Promise.all([first.call('POST', '/dynamic_index?archive-name=z.didx'), first.finish()]);
+  assert.deepEqual(both, ['200 {"data":1}', '400 found open index writer - unable to finish backup']);
+  await first.end();
+  while (server.tasks.running().length > 0) await new Promise((resolve) => setTimeout(resolve, 2));
+  const second = await BackupClient.open(server, { snapshot: snapshot(1000) });
+  ok(await second.blob('x.conf.blob', plain(twos)));
+  ok(await second.manifest());
+  const [finish, create] = await Promise.all([second.finish(), second.call('POST', '/dynamic_index?archive-name=z.didx')]);
+  assert.equal(finish, done);
+  assert.match(create, /^400 backup (?:is already in the process of finishing|already marked as finished)\.$/);
+  assert.deepEqual(readdirSync(join(server.path, 'host/demo/1970-01-01T00:16:40Z')).toSorted(), ['index.json.blob', 'x.conf.blob']);
 });
 
 test('many streams at once: bursts of chunks, bodies larger than a window among them', async (t) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, utimes } from 'node:fs/promises';
+import { mkdir, rmdir, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { test } from 'node:test';
@@ -82,11 +82,14 @@ test('one backup of a group at a time; the base cannot be removed meanwhile; a b
   await backUp(server, { snapshot: host('x', 1000) });
   const locks = join(server.paths.locks, 'main');
   const first = await BackupClient.open(server, { snapshot: host('x', 2000) });
+  const writers = (): Promise<number> => server.datastores.use('main', 'lookup', (store) => Promise.resolve(store.processLock.writerCount));
+  assert.equal(await writers(), 1);
   assert.equal(await refusal(server, { snapshot: host('x', 3000) }), `400 unable to acquire backup group lock "${locks}/host-x" while creating locked backup group "${server.path}/host/x"`);
   const removal = { 'backup-type': 'host', 'backup-id': 'x' };
   for (const time of [1000, 2000]) assert.match(await server.refusal('admin@pbs', 'DELETE', '/admin/datastore/main/snapshots', { ...removal, 'backup-time': time }), /^400 .*unable to acquire snapshot lock/);
   await first.end();
   await idle(server);
+  assert.equal(await writers(), 0);
   await server.datastores.use('main', 'write', async (store) => {
     {
       using _base = await store.locks.snapshot('', host('x', 1000), 'exclusive');
@@ -170,6 +173,16 @@ test('a session that ends before it is finished leaves nothing, whatever was und
   ]);
   assert.ok(!existsSync(join(server.path, 'host/x')));
   assert.deepEqual(readdirSync(join(server.paths.locks, 'main')), []);
+  // A group that was there, but empty, goes too.
+  await server.datastores.use('main', 'write', async (store) => {
+    const group = await createLockedGroup(store, '', { type: 'host', id: 'x' }, 'admin@pbs');
+    await mkdir(join(group.path, '1970-01-01T00:00:01Z'));
+    await group.release();
+    await rmdir(join(group.path, '1970-01-01T00:00:01Z'));
+  });
+  await (await BackupClient.open(server, { snapshot: host('x', 1000) })).end();
+  await idle(server);
+  assert.ok(!existsSync(join(server.path, 'host/x')));
   // Again, under the same time.
   await backUp(server, { snapshot: host('x', 1000) });
 });

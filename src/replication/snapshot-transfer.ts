@@ -1,5 +1,5 @@
 import { bytesEqual } from '../base/bytes.ts';
-import { AbortedError, FormatError, HttpError, StoreError } from '../base/errors.ts';
+import { FormatError, HttpError } from '../base/errors.ts';
 import { forEachLimited, throwIfAborted } from '../base/async.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { humanSize } from '../base/human-size.ts';
@@ -184,28 +184,31 @@ class SnapshotRun {
       return false;
     }
     log.info(`${name}: sync archive`);
-    try {
-      if (archiveKind(file.filename) === 'blob') {
-        const limit = Math.max(maxChunkEncodedSize, file.size);
-        await retry.run(name, async () => this.#sink.stageBlob(file.filename, await this.#session.file(file.filename, limit), expected));
-        this.#parts.onSettled(file.size);
-        return true;
-      }
-      const index = await retry.run(name, async () => this.#sink.stageIndex(file.filename, await this.#session.file(file.filename, largestIndexFile), expected));
-      const startedMs = performance.now();
-      const result = await this.#parts.chunks.transfer(this.#session, index, {
-        archive: file.filename,
-        encrypted: file.cryptMode === 'encrypt',
-        repair: step.action === 'repair',
-        heldByGroup: await this.#task.heldByGroup(),
-        onSettled: this.#parts.onSettled,
-      });
-      const seconds = (performance.now() - startedMs) / 1000;
-      log.info(`${name}: downloaded ${humanSize(result.fetchedBytes)} (${humanSize(seconds > 0 ? result.fetchedBytes / seconds : 0)}/s)`);
+    if (archiveKind(file.filename) === 'blob') {
+      const limit = Math.max(maxChunkEncodedSize, file.size);
+      await retry.run(name, async () => this.#sink.stageBlob(file.filename, await this.#archive(file.filename, limit), expected));
+      this.#parts.onSettled(file.size);
       return true;
+    }
+    const index = await retry.run(name, async () => this.#sink.stageIndex(file.filename, await this.#archive(file.filename, largestIndexFile), expected));
+    const startedMs = performance.now();
+    const result = await this.#parts.chunks.transfer(this.#session, index, {
+      archive: file.filename,
+      encrypted: file.cryptMode === 'encrypt',
+      repair: step.action === 'repair',
+      heldByGroup: await this.#task.heldByGroup(),
+      onSettled: this.#parts.onSettled,
+    });
+    const seconds = (performance.now() - startedMs) / 1000;
+    log.info(`${name}: downloaded ${humanSize(result.fetchedBytes)} (${humanSize(seconds > 0 ? result.fetchedBytes / seconds : 0)}/s)`);
+    return true;
+  }
+
+  async #archive(filename: string, maxBytes: number): Promise<AsyncIterable<Buffer>> {
+    try {
+      return await this.#session.file(filename, maxBytes);
     } catch (e) {
-      if (e instanceof AbortedError || e instanceof StoreError) throw e;
-      if (e instanceof HttpError && e.status === 404) throw new FormatError('format.archive-missing', `archive ${file.filename} is missing at the source`, { cause: e });
+      if (e instanceof HttpError && e.status === 404) throw new FormatError('format.archive-missing', `archive ${filename} is missing at the source`, { cause: e });
       throw e;
     }
   }

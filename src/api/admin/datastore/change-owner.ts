@@ -1,7 +1,7 @@
 import type { Accounts } from '../../../access/accounts.ts';
 import { HttpError } from '../../../base/errors.ts';
 import { authId as authIdSchema } from '../../../config/schemas.ts';
-import { changeOwner, groupExists, noSuchGroup, readOwner } from '../../../datastore/groups.ts';
+import { changeOwner, groupExists, readOwner } from '../../../datastore/groups.ts';
 import { tokenNameOf, userOf } from '../../../format/auth-id.ts';
 import { groupText } from '../../../format/backup-path.ts';
 import { jsonEndpoint, type Endpoint } from '../../endpoint.ts';
@@ -21,7 +21,9 @@ export function changeOwnerEndpoints(parts: ContentParts & { accounts: Accounts 
         inNamespace(parts, caller, p, { full: ['Datastore.Modify'], own: ['Datastore.Backup'] }, 'write', async ({ store, namespace, granted }) => {
           const group = groupOf(p);
           const newOwner = p['new-owner'];
-          if (!(await groupExists(store, namespace, group))) throw noSuchGroup(store, namespace, group);
+          if (!(await groupExists(store, namespace, group))) {
+            throw new HttpError(400, `unable to read "${store.groupPath(namespace, group)}/owner" - No such file or directory (os error 2)`);
+          }
           // Whoever may modify everything may also mend an owner that cannot be read.
           const owner = granted === 'full' ? await readOwner(store, namespace, group).catch(() => null) : await readOwner(store, namespace, group);
           if (granted === 'own' && !staysWithUser(caller.authId, owner, newOwner)) {

@@ -101,6 +101,13 @@ test('notes, protection and the client log, as recorded', async (t) => {
   assert.equal(String((await server.http('root@pam', 'POST', `/api2/json${base}/upload-backup-log?${query}`, log)).body), 'backup owner check failed (root@pam != admin@pbs)');
 });
 
+test('snapshots of a namespace that is not there: an error, but for one group an empty list', async (t) => {
+  const server = await contentServer(t);
+  assert.equal(await server.refusal('admin@pbs', 'GET', `${base}/snapshots`, { ns: 'nowhere' }), '400 ENOENT: No such file or directory');
+  assert.equal(await server.refusal('admin@pbs', 'GET', `${base}/snapshots`, { ns: 'nowhere', 'backup-type': 'host' }), '400 ENOENT: No such file or directory');
+  assert.deepEqual(await server.data('admin@pbs', 'GET', `${base}/snapshots`, { ns: 'nowhere', ...plain }), []);
+});
+
 test('notes of groups', async (t) => {
   const server = await contentServer(t);
   assert.equal(await server.data('admin@pbs', 'PUT', `${base}/group-notes`, { ...plain, notes: 'one\ntwo' }), null);
@@ -193,5 +200,5 @@ test('change of owner', async (t) => {
   await writeFile(join(server.path, 'host/alices/owner'), '???');
   assert.equal(await server.data('admin@pbs', 'POST', change, { ...alices, 'new-owner': 'alice@pbs' }), null);
   assert.equal(await readFile(join(server.path, 'host/alices/owner'), 'utf8'), 'alice@pbs\n');
-  assert.match(await server.refusal('admin@pbs', 'POST', change, { ...alices, 'backup-id': 'none', 'new-owner': 'alice@pbs' }), /^400 read dir ".*" - ENOENT/);
+  assert.match(await server.refusal('admin@pbs', 'POST', change, { ...alices, 'backup-id': 'none', 'new-owner': 'alice@pbs' }), /^400 unable to read ".*\/host\/none\/owner" - No such file or directory \(os error 2\)$/);
 });

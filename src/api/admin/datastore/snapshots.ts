@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { Type } from 'typebox';
-import { FarshoreError, HttpError } from '../../../base/errors.ts';
+import { FarshoreError, HttpError, errorCode } from '../../../base/errors.ts';
 import { backupId, backupType } from '../../../config/schemas.ts';
 import { removeSnapshot } from '../../../datastore/removal.ts';
 import { listSnapshotInfos, snapshotFiles } from '../../../datastore/snapshot-info.ts';
@@ -19,9 +19,16 @@ export function snapshotEndpoints(parts: ContentParts): Endpoint[] {
       parameters: parameterObject({ ...namespaceParameters, 'backup-id': Type.Optional(backupId), 'backup-type': Type.Optional(backupType) }),
       permission: { kind: 'any' },
       handler: (p, caller) =>
-        inNamespace(parts, caller, p, { full: ['Datastore.Audit'], own: ['Datastore.Backup'] }, 'read', ({ store, namespace, granted }) =>
-          listSnapshotInfos(store, namespace, { type: p['backup-type'], id: p['backup-id'], ...(granted === 'full' ? {} : { owned: (owner) => isOwner(owner, caller.authId) }) }),
-        ),
+        inNamespace(parts, caller, p, { full: ['Datastore.Audit'], own: ['Datastore.Backup'] }, 'read', async ({ store, namespace, granted }) => {
+          const filter = { type: p['backup-type'], id: p['backup-id'], ...(granted === 'full' ? {} : { owned: (owner: string) => isOwner(owner, caller.authId) }) };
+          try {
+            return await listSnapshotInfos(store, namespace, filter);
+          } catch (e) {
+            // Asked for one group, a namespace that is not there is only a group that is not there (observed).
+            if (filter.type !== undefined && filter.id !== undefined && errorCode(e) === 'store.namespace-missing') return [];
+            throw e;
+          }
+        }),
     }),
     jsonEndpoint({
       method: 'DELETE',

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { archiveEvents, readerOf } from '../../test/support/archive-events.ts';
+import { temporaryFolder } from '../../test/support/golden.ts';
+import { describeTree, SeededRandom } from '../../test/support/random-tree.ts';
+import { createSplitArchive, inPieces, type ChunkStore, type SplitArchive } from '../../test/support/split-archive.ts';
+import { silentLog } from '../base/log.ts';
+import { RandomPayload, SequentialPayload } from '../pxar/payload-source.ts';
+import { extractArchive } from './extract-archive.ts';
+
+const KiB = 1024;
+
+async function restore(split: SplitArchive, target: string, sequential: boolean): Promise<void> {
+  const { payload } = split;
+  const source = sequential ? new SequentialPayload(inPieces(payload)) : new RandomPayload(readerOf(payload), payload.length);
+  await extractArchive({ archive: inPieces(split.archive), payload: source, target, log: silentLog });
+}
+
+/** Files of 1 byte to 100 KiB in some folders, symlinks and hard links between them. */
+function writeFiles(root: string, random: SeededRandom): void {
+  for (let i = 0; i < 8; i += 1) mkdirSync(join(root, `dir-${i}`, 'sub'), { recursive: true });
+  for (let i = 0; i < 120; i += 1) {
+    const folder = join(root, `dir-${random.below(8)}`, random.below(3) === 0 ? 'sub' : '');
+    writeFileSync(join(folder, `f-${i}`), random.noise(random.below(4) === 0 ? 100 * KiB : random.below(8 * KiB)));
+    if (random.below(10) === 0) linkSync(join(folder, `f-${i}`), join(root, `dir-${random.below(8)}`, `h-${i}`));
+    if (random.below(10) === 0) symlinkSync('x', join(folder, `l-${i}`));
+  }
+}
+
+/** Some files change, go, come or move. */
+function change(root: string, random: SeededRandom, share: number): void {
+  for (const entry of readdirSync(root, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || random.below(share) !== 0) continue;
+    const path = join(entry.parentPath, entry.name);
+    const kind = random.below(4);
+    if (kind === 0) rmSync(path);
+    else if (kind === 1) writeFileSync(path, random.noise(random.below(20 * KiB)));
+    else if (kind === 2) renameSync(path, `${path}.moved`);
+    else writeFileSync(`${path}.new`, random.noise(random.below(20 * KiB)));
+  }
+}
+
+test('generations that build upon each other, whatever changes: each restores to what it was', async () => {
+  let [reused, partial] = [0, 0];
+  for (let seed = 1; seed <= 6; seed += 1) {
+    await using folder = await temporaryFolder();
+    const random = new SeededRandom(seed);
+    const tree = join(folder.path, 'tree');
+    mkdirSync(tree);
+    writeFiles(tree, random);
+    const store: ChunkStore = new Map();
+    let { split } = await createSplitArchive(tree, store, { averageChunk: 16 * KiB });
+    for (let generation = 0; generation < 5; generation += 1) {
+      change(tree, random, [15, 60, 4, 2, 1000][generation]!);
+      const expected = describeTree(tree);
+      const next = await createSplitArchive(tree, store, { averageChunk: 16 * KiB, previous: split.previous, lookAheadLimit: [512, 3, 1, 20, 7][generation]! });
+      split = next.split;
+      reused += next.summary.reusedFiles;
+      partial += next.summary.padding.chunks;
+      const target = join(folder.path, `to-${generation}`);
+      await restore(split, target, generation % 2 === 0);
+      assert.deepEqual(describeTree(target), expected, `seed ${seed}, generation ${generation}`);
+    }
+  }
+  assert.ok(reused > 1000 && partial > 20, `${reused} files reused, ${partial} chunks in part`);
+});
+
+test('an unchanged tree uploads next to nothing, a changed file only itself', async () => {
+  await using folder = await temporaryFolder();
+  const random = new SeededRandom(42);
+  for (let i = 0; i < 50; i += 1) writeFileSync(join(folder.path, `f-${String(i).padStart(2, '0')}`), random.noise(50 * KiB));
+  const store: ChunkStore = new Map();
+  const first = await createSplitArchive(folder.path, store);
+  const second = await createSplitArchive(folder.path, store, { previous: first.split.previous });
+  // Start and tail marker.
+  assert.deepEqual([second.split.uploaded, second.summary.reusedFiles, second.summary.encodedFiles], [2, 50, 0]);
+  // The markers of the first archive come with its first and last chunk.
+  assert.equal(second.split.size, first.split.size + 32);
+  assert.equal(archiveEvents(second.split.archive).flatMap((event) => (event.kind === 'entry' && event.entry.type === 'file' ? [event.entry.payload] : []))[0], 32);
+  writeFileSync(join(folder.path, 'f-25'), 'changed');
+  const third = await createSplitArchive(folder.path, store, { previous: second.split.previous });
+  assert.deepEqual([third.summary.reusedFiles, third.summary.encodedFiles], [49, 1]);
+  assert.ok(third.split.uploaded <= 4, `${third.split.uploaded} uploaded`);
+});
+
+test('files that fill too little of their chunks are encoded again', async () => {
+  await using folder = await temporaryFolder();
+  const random = new SeededRandom(7);
+  for (let i = 0; i < 400; i += 1) writeFileSync(join(folder.path, `f-${String(i).padStart(3, '0')}`), random.noise(500));
+  const store: ChunkStore = new Map();
+  const first = await createSplitArchive(folder.path, store);
+  for (let i = 0; i < 400; i += 1) if (i % 3 !== 0) rmSync(join(folder.path, `f-${String(i).padStart(3, '0')}`));
+  const { summary, split } = await createSplitArchive(folder.path, store, { previous: first.split.previous });
+  assert.deepEqual([summary.reusedFiles, summary.encodedFiles, summary.padding.bytes], [0, 134, 0]);
+  await restore(split, join(folder.path, 'to'), true);
+  assert.ok(readFileSync(join(folder.path, 'to/f-399')).equals(readFileSync(join(folder.path, 'f-399'))));
+});
+
+test('changed metadata alone encodes again; an index that is too short is not believed', async () => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'f'), Buffer.alloc(100 * KiB, 'a'));
+  const store: ChunkStore = new Map();
+  const first = await createSplitArchive(folder.path, store);
+  const { previous } = first.split;
+  const short = { ...previous, payloadIndex: { count: 1, size: 50, entry: () => ({ digest: Buffer.alloc(32), start: 0, end: 50 }), find: () => 0 } };
+  assert.equal((await createSplitArchive(folder.path, store, { previous: short })).summary.encodedFiles, 1);
+  writeFileSync(join(folder.path, 'f'), Buffer.alloc(100 * KiB, 'b'));
+  assert.equal((await createSplitArchive(folder.path, store, { previous })).summary.encodedFiles, 1);
+});

@@ -142,7 +142,7 @@ export class SyncRuns {
         retry: { ...defaultRetryPolicy, attemptsWithoutProgress: settings['sync-attempts'] ?? defaultRetryPolicy.attemptsWithoutProgress },
       });
     } catch (e) {
-      if (e instanceof AbortedError && context.signal.aborted) throw new AbortedError('sync aborted', { cause: e });
+      if (e instanceof AbortedError && context.signal.aborted) throw new AbortedError('sync aborted');
       const failure = endpoint === undefined ? e : remoteFailure(e, endpoint, parameters.remote!);
       explain(context.log, failure);
       throw failure;

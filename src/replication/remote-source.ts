@@ -18,7 +18,7 @@ export interface RemoteSourceOptions {
   flight: FlightControl;
   limiter?: RateLimiter | undefined;
   signal: AbortSignal;
-  /** A request that gets no byte for so long has failed; default as the protocol's. */
+  /** What gets no byte for so long has failed, an answer to come, too; default as the protocol's. */
   stallTimeoutMs?: number | undefined;
   maxLanes?: number | undefined;
 }
@@ -35,7 +35,7 @@ export class RemoteSource implements ReplicationSource {
   constructor(options: RemoteSourceOptions) {
     this.label = `${options.remote}/${options.store}`;
     this.#options = options;
-    this.#rest = new RestClient(options.endpoint, { limiter: options.limiter, signal: options.signal, stallTimeoutMs: options.stallTimeoutMs });
+    this.#rest = new RestClient(options.endpoint, { limiter: options.limiter, signal: options.signal, stallTimeoutMs: options.stallTimeoutMs, ...(options.stallTimeoutMs === undefined ? {} : { timeoutMs: options.stallTimeoutMs }) });
     this.#lanes = new LaneBudget(options.maxLanes ?? defaultMaxLanes);
   }
 
@@ -50,8 +50,10 @@ export class RemoteSource implements ReplicationSource {
       const namespaces = asList(reply.data, 'namespaces').map((item) => parseListedNamespace(item));
       return { namespaces: namespaces.filter((name) => namespace === '' || name === namespace || name.startsWith(`${namespace}/`)), withoutNamespaces: false };
     } catch (e) {
-      if (e instanceof HttpError && e.status === 404 && namespace === '' && maxDepth === undefined) return { namespaces: [''], withoutNamespaces: true };
-      throw e;
+      if (!(e instanceof HttpError) || e.status !== 404 || namespace !== '' || maxDepth !== undefined) throw e;
+      // An old server, or something that is no backup server at all and knows none of its paths.
+      await this.#rest.get('version');
+      return { namespaces: [''], withoutNamespaces: true };
     }
   }
 

@@ -1,4 +1,4 @@
-import { FarshoreError } from '../base/errors.ts';
+import { FarshoreError, NetworkError } from '../base/errors.ts';
 import type { Parameters } from './command.ts';
 import type { InterruptSource } from './interrupts.ts';
 import { jsonText, outputFormat, type OutputSettings, type TextSink } from './output.ts';
@@ -99,6 +99,9 @@ export async function followTask(context: TaskContext, upid: string, options: Fo
   watching.catch(() => {});
   try {
     if ((await Promise.race([left.promise, watching])) === 'left') return;
+  } catch (e) {
+    if (!(e instanceof NetworkError) || e.hint !== undefined) throw e;
+    throw new NetworkError(e.code, e.message, { cause: e.cause, hint: `the server cannot be reached any more; a task ends with its server. When it runs again, see what became of it: task log '${upid}'` });
   } finally {
     progress.clear();
     stopListening();

@@ -77,11 +77,12 @@ test('the last matching pattern decides', () => {
 });
 
 test('what is no pattern', () => {
-  for (const text of ['', '!', 'a\0b', 'a\\', '[abc', '[a-]', '[[:nope:]]', '[[:alpha', '[^', '[\\']) assert.throws(() => MatchPattern.parse(text, 'exclude'), { code: 'format.pattern' }, text);
+  for (const text of ['', 'a\0b', 'a\\', '[abc', '[a-]', '[[:nope:]]', '[[:alpha', '[^', '[\\']) assert.throws(() => MatchPattern.parse(text, 'exclude'), { code: 'format.pattern' }, text);
   assert.deepEqual(MatchPattern.parse('///', 'exclude').text.toString(), '/');
 });
 
 test('lines for .pxarexclude-cli', () => {
+  assert.deepEqual(['/', '!/', '!', '///'].map((text) => MatchPattern.parse(text, 'exclude').line.toString()), ['/\n', '!/\n', '!/\n', '/\n']);
   assert.equal(['a/', '!b', '*.c'].map((text) => MatchPattern.parse(text, 'exclude').line.toString()).join(''), 'a/\n!b\n*.c\n');
 });
 

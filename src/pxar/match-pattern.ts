@@ -33,11 +33,12 @@ export class MatchPattern {
     const fail = (why: string): never => {
       throw new FormatError('format.pattern', `pattern ${JSON.stringify(bytes.toString())} ${why}`);
     };
-    if (text.length === 0) fail('is empty');
+    if (bytes.length === 0) fail('is empty');
     if (text.includes(0)) fail('contains a NUL byte');
     const length = text.length;
     while (text.at(-1) === slash) text = text.subarray(0, -1);
-    const directoriesOnly = text.length < length;
+    // What is nothing but slashes, or nothing behind `!`, stands for the root: no entry has that path.
+    const directoriesOnly = text.length < length || length === 0;
     if (text.length === 0) text = Buffer.of(slash);
     let glob: Glob;
     try {
@@ -55,7 +56,8 @@ export class MatchPattern {
 
   /** Its line in `.pxarexclude-cli` (spec pxar 7.6), with the line end. */
   get line(): Buffer {
-    return Buffer.concat([Buffer.from(this.kind === 'include' ? '!' : ''), this.text, Buffer.from(this.directoriesOnly ? '/\n' : '\n')]);
+    const end = this.directoriesOnly && this.text.at(-1) !== slash ? '/\n' : '\n';
+    return Buffer.concat([Buffer.from(this.kind === 'include' ? '!' : ''), this.text, Buffer.from(end)]);
   }
 
   /** Whether it matches `/dir/name`, a path from the archive's root; the type does not count here. */

@@ -58,7 +58,8 @@ export async function readKeyFile(path: string): Promise<Buffer> {
   }
 }
 
-async function readKeyDescriptor(descriptor: number): Promise<Buffer> {
+/** ConfigError `config.encryption-key` with the reference's text. */
+export async function readKeyDescriptor(descriptor: number): Promise<Buffer> {
   try {
     return await readDescriptor(descriptor, maxKeyFileBytes);
   } catch (e) {

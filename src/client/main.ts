@@ -3,6 +3,7 @@ import { completionText } from '../terminal/completion.ts';
 import { helpCommand } from '../terminal/help.ts';
 import { runProgram } from '../terminal/program.ts';
 import type { ClientCommand, ClientContext } from './client-context.ts';
+import { backupCommands } from './commands/backup.ts';
 import { groupCommands } from './commands/groups.ts';
 import { keyCommands } from './commands/keys.ts';
 import { loginCommands } from './commands/login.ts';
@@ -20,6 +21,7 @@ export interface ClientIo extends ClientContext {
 }
 
 export const clientCommands: readonly ClientCommand[] = [
+  ...backupCommands,
   ...groupCommands,
   ...keyCommands,
   ...loginCommands,

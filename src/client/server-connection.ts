@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { ConfigError, NetworkError, toError } from '../base/errors.ts';
 import type { BackupSnapshot } from '../format/backup-path.ts';
+import { BackupClient } from '../protocol/backup-client.ts';
 import { CertificateError } from '../protocol/network-error.ts';
 import type { QueryParameters } from '../protocol/query.ts';
 import type { RateLimiter } from '../protocol/rate-limit.ts';
@@ -113,6 +114,23 @@ export class ServerConnection {
       backupId: snapshot.id,
       backupTime: snapshot.time,
       debug: true,
+      limiter,
+      signal,
+      trusted,
+      authHeaders: async () => this.#rest.authHeaders(),
+    });
+  }
+
+  /** Backup session for a new snapshot; HttpError with the server's text when it refuses. */
+  async openBackup(ns: string, snapshot: BackupSnapshot, options: { debug: boolean; benchmark?: boolean; noCache?: boolean }): Promise<BackupClient> {
+    const { limiter, signal, trusted } = this.#parts;
+    return BackupClient.open(this.#endpoint, {
+      ...options,
+      store: this.repository.datastore,
+      ns,
+      backupType: snapshot.type,
+      backupId: snapshot.id,
+      backupTime: snapshot.time,
       limiter,
       signal,
       trusted,

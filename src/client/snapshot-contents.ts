@@ -10,8 +10,10 @@ import type { ReaderClient } from '../protocol/reader-client.ts';
 
 /** Room for header and tag of a blob. */
 const blobOverhead = 64;
+/** Of a manifest as stored. */
+export const maxManifestBytes = maxManifestSize + blobOverhead;
 /** An index is held in memory: enough for 120 TiB in chunks of 4 MiB. */
-const maxIndexBytes = 1024 * 1024 * 1024;
+export const maxIndexBytes = 1024 * 1024 * 1024;
 
 /** A manifest as it came, and read. */
 export interface SnapshotManifest {
@@ -32,7 +34,11 @@ async function downloadWhole(reader: Downloads, fileName: string, maxBytes: numb
  * HttpError, NetworkError, FormatError with the reference's text for a wrong key.
  */
 export async function downloadManifest(reader: Downloads, crypt: CryptConfig | null): Promise<SnapshotManifest> {
-  const raw = await downloadWhole(reader, manifestFileName, maxManifestSize + blobOverhead);
+  return readManifest(await downloadWhole(reader, manifestFileName, maxManifestBytes), crypt);
+}
+
+/** The manifest in its blob, its signature checked when there is a key. FormatError with the reference's text for a wrong key. */
+export function readManifest(raw: Uint8Array, crypt: CryptConfig | null): SnapshotManifest {
   const json = decodeBlob(raw, { maxSize: maxManifestSize });
   const manifest = parseManifest(json);
   if (crypt !== null) {
@@ -76,7 +82,12 @@ export function listedFile(manifest: Manifest, fileName: string): ManifestFile {
 
 /** Index of an archive, equal to what the manifest says. Entitles the session to its chunks. Throws HttpError, NetworkError, FormatError. */
 export async function downloadIndex(reader: Downloads, kind: IndexKind, file: ManifestFile): Promise<ChunkIndex> {
-  const index = ChunkIndex.parse(kind, await downloadWhole(reader, file.filename, maxIndexBytes));
+  return readIndex(kind, file, await downloadWhole(reader, file.filename, maxIndexBytes));
+}
+
+/** The index in `bytes`, equal to what the manifest says of `file`. FormatError. */
+export function readIndex(kind: IndexKind, file: ManifestFile, bytes: Uint8Array): ChunkIndex {
+  const index = ChunkIndex.parse(kind, bytes);
   const csum = toHex(index.computeCsum());
   if (csum !== file.csum) throw new FormatError('format.index-csum', `wrong checksum for file '${file.filename}': ${csum} instead of ${file.csum}`);
   if (index.size !== file.size) throw new FormatError('format.index-size', `wrong size for file '${file.filename}': ${index.size} instead of ${file.size}`);

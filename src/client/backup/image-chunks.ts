@@ -1,0 +1,55 @@
+import { open, type FileHandle } from 'node:fs/promises';
+import { StoreError } from '../../base/errors.ts';
+import { systemErrorText } from '../system-error-text.ts';
+import type { BackupSource } from './source.ts';
+
+/** As many bytes as `buffer` holds, or fewer at the end of the file. */
+async function readUp(handle: FileHandle, buffer: Buffer, position: number | null): Promise<number> {
+  let done = 0;
+  while (done < buffer.byteLength) {
+    const { bytesRead } = await handle.read(buffer, done, buffer.byteLength - done, position === null ? null : position + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return done;
+}
+
+function failed({ path }: BackupSource, why: string): StoreError {
+  return new StoreError('store.source', `unable to read '${path}' - ${why}`);
+}
+
+/** The chunk at `position`; null at the end. Of a source with a size exactly so much is read, whatever becomes of it meanwhile. */
+async function chunkAt(source: BackupSource, handle: FileHandle, position: number, chunkSize: number): Promise<Buffer | null> {
+  const { size } = source;
+  const wanted = size === null ? chunkSize : Math.min(chunkSize, size - position);
+  if (wanted === 0) return null;
+  const buffer = Buffer.allocUnsafeSlow(wanted);
+  let length: number;
+  try {
+    length = await readUp(handle, buffer, size === null ? null : position);
+  } catch (e) {
+    throw failed(source, systemErrorText(e));
+  }
+  if (size !== null && length < wanted) throw failed(source, `it ends after ${position + length} bytes instead of ${size}: it was cut while it was read`);
+  return length === 0 ? null : buffer.subarray(0, length);
+}
+
+/** The chunks of an image, the next one being read while the caller works on one. StoreError `store.source`. */
+export async function* imageChunks(source: BackupSource, chunkSize: number): AsyncGenerator<Buffer, void, undefined> {
+  const handle = await open(source.path, 'r').catch((e: unknown) => Promise.reject(failed(source, systemErrorText(e))));
+  let ahead: Promise<Buffer | null> | null = null;
+  try {
+    let position = 0;
+    ahead = chunkAt(source, handle, position, chunkSize);
+    for (let chunk = await ahead; chunk !== null; chunk = await ahead) {
+      position += chunk.byteLength;
+      ahead = chunkAt(source, handle, position, chunkSize);
+      ahead.catch(() => {});
+      yield chunk;
+    }
+  } finally {
+    // Nobody reads any more when the file is closed.
+    await ahead?.catch(() => {});
+    await handle.close();
+  }
+}

@@ -17,6 +17,14 @@ suite('commands have the options, types and defaults of the reference', () => {
   }
 });
 
+test('no parameter needs a check that only a server has', () => {
+  for (const command of commandsBelow(clientTree())) {
+    for (const [name, schema] of Object.entries(command.parameters.properties as Record<string, { format?: string; items?: { format?: string } }>)) {
+      assert.equal(schema.format ?? schema.items?.format, undefined, `${command.words.join(' ')} ${name}`);
+    }
+  }
+});
+
 test('version: without a repository, with one, with one that is not reached', async (t) => {
   const server = await clientServer(t);
   const home = await ClientHome.make(t, server);

@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
 import { ConfigError, HttpError, StoreError } from '../../base/errors.ts';
-import { authId, flag, keepOptions, wholeNumber } from '../../config/schemas.ts';
+import { flag, keepOptions, wholeNumber } from '../../config/schemas.ts';
 import { groupText, snapshotText, type BackupGroup } from '../../format/backup-path.ts';
-import { described, outputFormatOption, parameters } from '../../terminal/command-parameters.ts';
+import { outputFormatOption, parameters } from '../../terminal/command-parameters.ts';
 import type { Parameters } from '../../terminal/command.ts';
 import { show } from '../../terminal/output.ts';
 import { timeCell } from '../../terminal/renderers.ts';
@@ -11,6 +11,7 @@ import type { ClientCommand, ClientContext } from '../client-context.ts';
 import { explicitNamespace, givenNamespace, withConnection } from '../connect.ts';
 import { isText } from '../is-text.ts';
 import { fetchList, groupQuery, inOrder, listEntries, namespaceQuery, snapshotOf } from '../listings.ts';
+import { authIdPattern } from '../repository.ts';
 import type { ServerConnection } from '../server-connection.ts';
 import { targetOptions } from './options.ts';
 
@@ -57,7 +58,7 @@ const forget: ClientCommand = {
 const changeOwner: ClientCommand = {
   words: ['change-owner'],
   description: 'Give a backup group to another owner.',
-  parameters: parameters({ group: groupParameter, 'new-owner': described(authId, 'User or API token.') }, targetOptions),
+  parameters: parameters({ group: groupParameter, 'new-owner': Type.String({ pattern: `^${authIdPattern}$`, minLength: 3, maxLength: 64, description: 'User or API token.' }) }, targetOptions),
   positional: ['group', 'new-owner'],
   run: async (context, given) => {
     const group = parseGroupPath(given['group'] as string);

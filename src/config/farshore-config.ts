@@ -16,7 +16,7 @@ export const farshoreSettingsSchema = Type.Object({
     flag("Store the passwords of remotes as the reference does (base64, readable), because remote.cfg is shared with a reference server.", { default: false }),
   ),
   'sync-attempts': Type.Optional(wholeNumber('Attempts of a sync job between which nothing at all arrived, before it gives up. The pauses between them grow to 30 seconds.', { minimum: 1, maximum: 1000, default: 8 })),
-  'sync-stall-timeout': Type.Optional(wholeNumber('Seconds without a byte after which a connection of a sync job counts as lost.', { minimum: 1, maximum: 3600 })),
+  'sync-stall-timeout': Type.Optional(wholeNumber('Seconds without a byte after which a connection of a sync job counts as lost. Servers hold back refusals for 3 seconds.', { minimum: 5, maximum: 3600 })),
 });
 export type FarshoreSettings = Static<typeof farshoreSettingsSchema>;
 

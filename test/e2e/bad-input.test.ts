@@ -28,7 +28,7 @@ suite('one clear error for everything that is wrong', () => {
     await addGoldenDatastore(hq, 'main', join(folder.path, 'main'));
     mkdirSync(join(branch.home, 'etc'), { recursive: true, mode: 0o700 });
     // What is tried again, and waited for, is the business of other tests.
-    writeFileSync(join(branch.home, 'etc', 'farshore.json'), '{"sync-attempts": 1, "sync-stall-timeout": 2}');
+    writeFileSync(join(branch.home, 'etc', 'farshore.json'), '{"sync-attempts": 1, "sync-stall-timeout": 5}');
     await Promise.all([hq.start(), branch.start()]);
     [secret] = await Promise.all([readerToken(hq, 'main'), branch.ok('datastore', 'create', 'offsite', join(folder.path, 'copy'))]);
     await addRemote(branch, 'pbs-hq', hq, secret);
@@ -172,7 +172,7 @@ suite('one clear error for everything that is wrong', () => {
       await using scripted = await startScriptedRemote({ onRequest });
       await pullFails(`${await remote({ port: String(scripted.port), fingerprint: scripted.fingerprint })} main offsite`, status, /^Mend it with: /m);
     };
-    await pullFrom(() => {}, /remote '\w+': 127\.0\.0\.1:\d+ does not answer within 2 s/);
+    await pullFrom(() => {}, /remote '\w+': 127\.0\.0\.1:\d+ does not answer within 5 s/);
     await pullFrom((request) => request.socket.destroy(), /remote '\w+': 127\.0\.0\.1:\d+ closed the connection/);
     await pullFrom((_request, response) => void response.writeHead(404, { 'content-type': 'text/html' }).end('<h1>Not Found</h1>'), /remote '\w+': .*(?:does not know the backup server's interface|404)/);
     await pullFrom((_request, response) => void response.end('{"data":'), /remote '\w+': /);

@@ -236,11 +236,11 @@ async function previousOf(place: Place, node: SourceNode): Promise<ArchiveDirect
   return (await place.previous?.subdirectory(node.name)) ?? null;
 }
 
-/** Spec pxar 5.7. */
+/** Spec pxar 5.7. As with the reference `hardlinks` are files with several names, which it counts once more. */
 function logSummary(summary: ArchiveSummary, log: ProgressLog): void {
-  const { hardLinks, reusedFiles, reusedBytes, encodedFiles, encodedBytes, padding } = summary;
+  const { linkedFiles, reusedFiles, reusedBytes, encodedFiles, encodedBytes, padding } = summary;
   log.info('Change detection summary:');
-  log.info(` - ${reusedFiles + encodedFiles + hardLinks} total files (${hardLinks} hardlinks)`);
+  log.info(` - ${reusedFiles + encodedFiles + linkedFiles} total files (${linkedFiles} hardlinks)`);
   log.info(` - ${reusedFiles} unchanged, reusable files with ${formatHumanByte(reusedBytes)} data`);
   log.info(` - ${encodedFiles} changed or non-reusable files with ${formatHumanByte(encodedBytes)} data`);
   log.info(` - ${formatHumanByte(padding.bytes)} padding in ${padding.chunks} partially reused chunks`);

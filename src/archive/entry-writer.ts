@@ -11,7 +11,8 @@ import { closeNode, type SourceNode } from './source-node.ts';
 
 /** What went into an archive. Bytes of files count their payload item's header. */
 export interface ArchiveCounts {
-  hardLinks: number;
+  /** Files that have more than one name, here or elsewhere. */
+  linkedFiles: number;
   encodedFiles: number;
   encodedBytes: number;
   reusedFiles: number;
@@ -42,7 +43,7 @@ function catalogType(node: SourceNode): CatalogSimpleType {
 
 /** Writes nodes to an archive, and to the catalog, in the order that they are given. */
 export class EntryWriter {
-  readonly counts: ArchiveCounts = { hardLinks: 0, encodedFiles: 0, encodedBytes: 0, reusedFiles: 0, reusedBytes: 0 };
+  readonly counts: ArchiveCounts = { linkedFiles: 0, encodedFiles: 0, encodedBytes: 0, reusedFiles: 0, reusedBytes: 0 };
   readonly #encoder: ArchiveEncoder;
   readonly #parts: EntryWriterParts;
   readonly #queue = new SinkQueue();
@@ -144,12 +145,13 @@ export class EntryWriter {
     if (first === undefined) return false;
     this.#parts.catalog?.add('h', node.name);
     this.#encoder.hardLink(node.name, first.position, first.path);
-    this.counts.hardLinks += 1;
     return true;
   }
 
   #remember({ inode, path }: SourceNode, position: number): void {
-    if (inode !== null) this.#links.set(inode, { position, path });
+    if (inode === null) return;
+    this.#links.set(inode, { position, path });
+    this.counts.linkedFiles += 1;
   }
 
   #suggest(): void {

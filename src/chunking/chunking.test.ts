@@ -154,14 +154,31 @@ test('without suggestions the payload is cut like any stream', () => {
   assert.deepEqual(suggestedLengths(stream, []), lengths(chunksOf(new BuzhashChunker(64 * KiB), stream, whole)));
 });
 
-test('a suggestion for where the stream stands cuts there, unless the chunk would be too small', () => {
-  const chunker = new PayloadChunker(64 * KiB);
-  assert.deepEqual(chunker.push(Buffer.alloc(16_383)), []);
-  chunker.suggest(16_383);
-  assert.deepEqual(chunker.push(Buffer.alloc(617)), []);
-  chunker.suggest(17_000);
-  assert.deepEqual(chunker.push(Buffer.alloc(10)).map(size), [17_000]);
-  assert.deepEqual(chunker.finish().map(size), [10]);
+test('suggestions that come before their bytes give the same cuts however the stream is pushed', () => {
+  const stream = counterStream('pushed', 8, 10 * MiB);
+  const suggestions = Array.from({ length: 200 }, (_, i) => i * 50_021);
+  const expected = suggestedLengths(stream, suggestions);
+  assert.ok(expected.length > 100);
+  for (const length of [70_001, MiB, 9 * MiB]) {
+    const chunker = new PayloadChunker(64 * KiB);
+    const found: number[] = [];
+    let told = 0;
+    for (let at = 0; at < stream.length; at += length) {
+      while (told < suggestions.length && suggestions[told]! <= at + length) chunker.suggest(suggestions[told++]!);
+      found.push(...chunker.push(stream.subarray(at, at + length)).map(size));
+    }
+    assert.deepEqual([...found, ...chunker.finish().map(size)], expected);
+  }
+});
+
+test('a suggestion for less than the smallest chunk, or for what was looked at already, is passed over', () => {
+  assert.deepEqual(suggestedLengths(Buffer.alloc(50_000), [16_383]), [50_000]);
+  assert.deepEqual(suggestedLengths(Buffer.alloc(50_000), [16_384]), [16_384, 33_616]);
+  const chunker = new PayloadChunker(4 * MiB);
+  assert.deepEqual(chunker.push(Buffer.alloc(4 * MiB)), []);
+  chunker.suggest(2 * MiB);
+  chunker.suggest(5 * MiB);
+  assert.deepEqual([...chunker.push(Buffer.alloc(4 * MiB)), ...chunker.finish()].map(size), [5 * MiB, 3 * MiB]);
 });
 
 const arbitraryStep = fc.oneof(
@@ -210,13 +227,12 @@ test('any sequence of data, suggestions and injections: nothing lost, injections
   );
 });
 
-test('an injection further on cuts when the stream gets there; one in the past or never reached is refused', () => {
+test('an injection for another place is refused', () => {
   const chunks = [{ digest: Buffer.alloc(32, 7), size: 100 }];
   const chunker = new PayloadChunker(1024);
-  assert.deepEqual(chunker.inject({ boundary: 300, chunks }), []);
-  assert.deepEqual(chunker.push(Buffer.alloc(500)).map(size), [300, 100]);
-  assert.equal(chunker.position, 600);
-  assert.throws(() => chunker.inject({ boundary: 599, chunks }));
-  assert.deepEqual(chunker.inject({ boundary: 700, chunks }), []);
-  assert.throws(() => chunker.finish());
+  assert.deepEqual(chunker.push(Buffer.alloc(500)), []);
+  for (const boundary of [499, 501]) assert.throws(() => chunker.inject({ boundary, chunks }));
+  assert.deepEqual(chunker.inject({ boundary: 500, chunks }).map(size), [500, 100]);
+  assert.deepEqual(chunker.inject({ boundary: 600, chunks }).map(size), [100]);
+  assert.equal(chunker.position, 700);
 });

@@ -21,23 +21,26 @@ export interface Injection {
 /** What becomes of a payload stream, in the order of its index. */
 export type PayloadPiece = { kind: 'chunk'; bytes: Buffer } | { kind: 'injected'; chunks: readonly InjectedChunk[] };
 
-function sizeOf(chunks: readonly InjectedChunk[]): number {
-  return chunks.reduce((sum, { size }) => sum + size, 0);
-}
+/**
+ * Bytes that are looked at together. A suggestion among them wins over a boundary by content before it, so that cuts depend on this number. The
+ * reference's depend on its timing as well; with this one nearly all of them are the same.
+ */
+const lookAhead = 4 * 1024 * 1024;
 
 /**
  * Cuts a payload stream (spec formats 7.3, 7.4): by content, at suggested places where the chunk that ends there has a lawful size, and around
- * injected chunks. Positions count injected sizes. Chunks are views of the pushed bytes, as with `StreamChunker`.
- *
- * A suggestion for exactly the place that the stream has reached cuts there; the reference can do so only while the bytes before it are not yet scanned.
+ * injected chunks. Positions count injected sizes. Where chunks end does not depend on how the stream is pushed, if suggestions come before the bytes
+ * that they are about.
  */
 export class PayloadChunker {
   readonly #scanner: BuzhashScanner;
+  /** Bytes that are not looked at yet. */
+  readonly #arrived = new ByteQueue();
+  /** Bytes of the current chunk. */
   readonly #queue = new ByteQueue();
   /** Ascending positions, from `#nextSuggestion` on. */
   #suggestions: number[] = [];
   #nextSuggestion = 0;
-  readonly #injections: Injection[] = [];
   /** Position where the current chunk starts. */
   #base = 0;
   /** Bytes of the current chunk that were scanned. */
@@ -50,7 +53,7 @@ export class PayloadChunker {
 
   /** Position in the stream that the pushes have reached. */
   get position(): number {
-    return this.#base + this.#scanned;
+    return this.#base + this.#scanned + this.#arrived.length;
   }
 
   /** A file's payload begins at `position`: a good place to cut. To be told in ascending order. */
@@ -58,39 +61,44 @@ export class PayloadChunker {
     this.#suggestions.push(position);
   }
 
-  /** The stream continues with these chunks at `boundary`, which must not lie behind `position`. Returns what is complete with it. */
-  inject(injection: Injection): PayloadPiece[] {
-    assert.ok(injection.boundary >= this.position, `injection at ${injection.boundary}, the stream is at ${this.position}`);
-    this.#injections.push(injection);
+  /** The stream continues with these chunks; the boundary is where the pushes have come to. Returns what is complete with it. */
+  inject({ boundary, chunks }: Injection): PayloadPiece[] {
+    assert.equal(boundary, this.position, 'injection for another place than where the stream is');
     const pieces: PayloadPiece[] = [];
-    this.#applyInjections(pieces);
+    this.#scanArrived(this.#arrived.length, pieces);
+    this.#cut(pieces);
+    pieces.push({ kind: 'injected', chunks });
+    this.#base += chunks.reduce((sum, { size }) => sum + size, 0);
     return pieces;
   }
 
-  /** Takes the next bytes; what is complete with them. */
+  /** Takes the next bytes, which must not be changed afterwards; what is complete with them. */
   push(bytes: Uint8Array): PayloadPiece[] {
-    this.#queue.push(bytes);
+    this.#arrived.push(bytes);
     const pieces: PayloadPiece[] = [];
-    for (let at = 0; at < bytes.byteLength; ) {
-      this.#cutIfSuggestedHere(pieces);
-      const [injection] = this.#injections;
-      const to = injection === undefined ? bytes.byteLength : Math.min(bytes.byteLength, at + injection.boundary - this.position);
-      const count = this.#scan(bytes, at, to);
-      const consumed = count === 0 ? to - at : count;
-      at += consumed;
-      this.#scanned += consumed;
-      if (count !== 0) this.#cut(pieces);
-      this.#applyInjections(pieces);
-    }
+    while (this.#arrived.length >= lookAhead) this.#scanArrived(lookAhead, pieces);
     return pieces;
   }
 
-  /** What is left. An injection for a place that the stream never reached is an error of the caller. */
+  /** What is left. */
   finish(): PayloadPiece[] {
-    assert.equal(this.#injections.length, 0, 'the stream ended before the place of an injection');
     const pieces: PayloadPiece[] = [];
+    this.#scanArrived(this.#arrived.length, pieces);
     this.#cut(pieces);
     return pieces;
+  }
+
+  /** Looks at the next `count` bytes that arrived. */
+  #scanArrived(count: number, pieces: PayloadPiece[]): void {
+    const bytes = this.#arrived.take(count);
+    this.#queue.push(bytes);
+    for (let at = 0; at < bytes.byteLength; ) {
+      const found = this.#scan(bytes, at);
+      const consumed = found === 0 ? bytes.byteLength - at : found;
+      at += consumed;
+      this.#scanned += consumed;
+      if (found !== 0) this.#cut(pieces);
+    }
   }
 
   #cut(pieces: PayloadPiece[]): void {
@@ -98,15 +106,6 @@ export class PayloadChunker {
     this.#base += this.#scanned;
     this.#scanned = 0;
     this.#scanner.reset();
-  }
-
-  #applyInjections(pieces: PayloadPiece[]): void {
-    for (let injection = this.#injections[0]; injection?.boundary === this.position; injection = this.#injections[0]) {
-      this.#injections.shift();
-      this.#cut(pieces);
-      pieces.push({ kind: 'injected', chunks: injection.chunks });
-      this.#base += sizeOf(injection.chunks);
-    }
   }
 
   #suggestion(): number | undefined {
@@ -120,20 +119,10 @@ export class PayloadChunker {
     this.#nextSuggestion = 0;
   }
 
-  #cutIfSuggestedHere(pieces: PayloadPiece[]): void {
-    if (this.#scanned < this.#scanner.sizes.min || this.#scanned === 0) return;
-    for (let next = this.#suggestion(); next !== undefined && next <= this.position; next = this.#suggestion()) {
-      this.#dropSuggestion();
-      if (next !== this.position) continue;
-      this.#cut(pieces);
-      return;
-    }
-  }
-
-  /** Bytes of `bytes[from..to]` up to a boundary; 0 for none, then all were scanned (spec formats 7.3). */
-  #scan(bytes: Uint8Array, from: number, to: number): number {
+  /** Bytes from `from` on up to a boundary; 0 for none, then all were scanned (spec formats 7.3). */
+  #scan(bytes: Uint8Array, from: number): number {
     const { min, max } = this.#scanner.sizes;
-    const total = this.#scanned + to - from;
+    const total = this.#scanned + bytes.byteLength - from;
     for (let next = this.#suggestion(); next !== undefined; next = this.#suggestion()) {
       if (next > this.#base + total) break;
       const size = next - this.#base;
@@ -143,6 +132,6 @@ export class PayloadChunker {
       if (size === this.#scanned) break;
       return size - this.#scanned;
     }
-    return this.#scanner.scan(bytes, from, to);
+    return this.#scanner.scan(bytes, from);
   }
 }

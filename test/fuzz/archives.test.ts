@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { extractArchive } from '../../src/archive/extract-archive.ts';
 import { FormatError } from '../../src/base/errors.ts';
+import { silentLog } from '../../src/base/log.ts';
 import { ArchiveAccessor, type ArchiveChild, type ArchiveDirectory } from '../../src/pxar/archive-accessor.ts';
 import { plainMetadata } from '../../src/pxar/entry-metadata.ts';
 import { parseExcludeFile } from '../../src/pxar/exclude-file.ts';
+import { RandomPayload } from '../../src/pxar/payload-source.ts';
 import type { ArchiveEvent } from '../../src/pxar/archive-decoder.ts';
 import { archiveEvents, encodeEvents, readerOf } from '../support/archive-events.ts';
-import { goldenArchive } from '../support/golden.ts';
+import { goldenArchive, temporaryFolder } from '../support/golden.ts';
 import { mutated } from './mutate.ts';
 
 const seed = 20_261_125;
@@ -97,6 +102,45 @@ test('the accessor throws FormatError only and reads nothing outside', async () 
     { seed, numRuns: 1500 },
   );
   assert.ok(accepted > 30, `${accepted} accepted`);
+});
+
+/** Everything below a folder that an extraction must not touch. */
+function names(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'buffer' }).map((name) => name.toString('latin1')).toSorted();
+}
+
+test('extracting throws FormatError only, and writes nowhere but below the target', async () => {
+  await using folder = await temporaryFolder();
+  const { unified, split, payload } = smallArchive();
+  const outside = join(folder.path, 'outside');
+  mkdirSync(outside);
+  writeFileSync(join(outside, 'f'), 'untouched');
+  let accepted = 0;
+  let run = 0;
+  await fc.assert(
+    fc.asyncProperty(mutated([unified, split]), fc.boolean(), async (bytes, exists) => {
+      run += 1;
+      const target = join(folder.path, `to-${run}`);
+      if (exists) {
+        mkdirSync(target);
+        symlinkSync(outside, join(target, 'a'));
+        symlinkSync(join(outside, 'f'), join(target, 'l'));
+      }
+      const archive = (async function* () {
+        yield bytes;
+      })();
+      const options = { allowExistingDirectories: true, overwrite: { files: true, symlinks: true, hardLinks: true }, onError: () => {}, features: { devices: false, flags: false } };
+      const done = await attempt(async () => {
+        await extractArchive({ archive, payload: new RandomPayload(readerOf(payload), payload.length), target, log: silentLog, ...options });
+        return true;
+      });
+      accepted += Number(done === true);
+      assert.deepEqual([names(outside), readFileSync(join(outside, 'f'), 'utf8'), names(folder.path).filter((name) => !/^(outside|to-\d+)(\/|$)/.test(name))], [['f'], 'untouched', []]);
+      rmSync(target, { recursive: true, force: true });
+    }),
+    { seed, numRuns: 250 },
+  );
+  assert.ok(accepted > 3, `${accepted} accepted`);
 });
 
 test('.pxarexclude files of any bytes give patterns that can be matched', () => {

@@ -3,11 +3,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { open, readFile, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
-import { ClientHome, type ClientRun, type ClientRunOptions } from '../../test/support/client-runs.ts';
-import { clientServer, type ClientServer } from '../../test/support/client-server.ts';
+import { test } from 'node:test';
+import { BackupGround } from '../../test/support/backup-ground.ts';
 import { fixturePath, goldenPassphrase } from '../../test/support/golden.ts';
-import { decodeManifestBlob, type Manifest } from '../format/manifest.ts';
 import { parseKeyFile, loadKey } from '../crypto/key-file.ts';
 import { CryptConfig } from '../crypto/crypt-config.ts';
 import { verifyManifestSignature } from '../format/manifest.ts';
@@ -18,43 +16,6 @@ import { imageChunks } from './backup/image-chunks.ts';
 const mib = 1024 * 1024;
 const keyEnvironment = { PBS_ENCRYPTION_PASSWORD: goldenPassphrase };
 const keyOptions = ['--keyfile', fixturePath('keys/kdf-scrypt.key')];
-
-class Ground {
-  readonly server: ClientServer;
-  readonly home: ClientHome;
-  #time = 1_770_000_000;
-
-  private constructor(server: ClientServer, home: ClientHome) {
-    this.server = server;
-    this.home = home;
-  }
-
-  static async make(t: TestContext): Promise<Ground> {
-    const server = await clientServer(t, { own: true });
-    return new Ground(server, await ClientHome.make(t, server));
-  }
-
-  path(name: string): string {
-    return join(this.home.path, name);
-  }
-
-  /** A backup of the group `host/new` a day later than the last one. */
-  async backUp(argv: string[], options: ClientRunOptions = {}): Promise<ClientRun & { snapshot: string }> {
-    this.#time += 86_400;
-    const run = await this.home.run(['backup', ...argv, '--backup-id', 'new', '--backup-time', String(this.#time)], options);
-    return { ...run, snapshot: `host/new/${new Date(this.#time * 1000).toISOString().replace('.000', '')}` };
-  }
-
-  async restored(snapshot: string, archive: string, argv: string[] = [], options: ClientRunOptions = {}): Promise<Buffer> {
-    const run = await this.home.run(['restore', snapshot, archive, '-', ...argv], options);
-    assert.equal(run.exit, 0, run.stderr);
-    return run.bytes;
-  }
-
-  async manifest(snapshot: string, ns = ''): Promise<Manifest> {
-    return decodeManifestBlob(await readFile(join(this.server.path, ns, snapshot, 'index.json.blob')));
-  }
-}
 
 /** Random pieces with zeros between them, and an odd end. */
 function image(): Buffer {
@@ -71,7 +32,7 @@ function steady(text: string): string {
 }
 
 test('an image, a config file and a log: backed up, restored, and the second time only what is new is sent', async (t) => {
-  const ground = await Ground.make(t);
+  const ground = await BackupGround.make(t);
   const disk = image();
   await writeFile(ground.path('disk'), disk);
   await writeFile(ground.path('a.conf'), 'cores: 2\n');
@@ -121,7 +82,7 @@ test('an image, a config file and a log: backed up, restored, and the second tim
 });
 
 test('with a key everything is encrypted and the manifest signed; for the holder of a master key the key lies beside it', async (t) => {
-  const ground = await Ground.make(t);
+  const ground = await BackupGround.make(t);
   const disk = image();
   await writeFile(ground.path('disk'), disk);
   await writeFile(ground.path('a.conf'), 'cores: 2\n');
@@ -152,7 +113,7 @@ test('with a key everything is encrypted and the manifest signed; for the holder
 });
 
 test('a default key turns encryption on, and only --crypt-mode none turns it off', async (t) => {
-  const ground = await Ground.make(t);
+  const ground = await BackupGround.make(t);
   await writeFile(ground.path('a.conf'), 'cores: 2\n');
   const spec = `a.conf:${ground.path('a.conf')}`;
   const refused = async (...argv: string[]): Promise<string> => /^Error: (.*)$/m.exec((await ground.backUp([spec, ...argv])).stderr)?.[1] ?? 'none';
@@ -174,7 +135,7 @@ test('a default key turns encryption on, and only --crypt-mode none turns it off
 });
 
 test('sources that cannot be backed up are refused before anything starts', async (t) => {
-  const ground = await Ground.make(t);
+  const ground = await BackupGround.make(t);
   await writeFile(ground.path('empty'), '');
   await writeFile(ground.path('a'), 'a');
   const { path } = ground.home;
@@ -196,7 +157,7 @@ test('sources that cannot be backed up are refused before anything starts', asyn
 });
 
 test('a dry run says what it would do; a server that refuses, and an interrupt, leave no snapshot', async (t) => {
-  const ground = await Ground.make(t);
+  const ground = await BackupGround.make(t);
   await writeFile(ground.path('disk'), randomBytes(9 * mib));
   const spec = `disk.img:${ground.path('disk')}`;
   const dry = await ground.backUp([spec, '--dry-run']);
@@ -214,7 +175,7 @@ test('a dry run says what it would do; a server that refuses, and an interrupt, 
 });
 
 test('namespaces, types and the name of this host', async (t) => {
-  const ground = await Ground.make(t);
+  const ground = await BackupGround.make(t);
   await writeFile(ground.path('a.conf'), 'cores: 2\n');
   const spec = `a.conf:${ground.path('a.conf')}`;
   assert.equal((await ground.home.run(['namespace', 'create', 'new'])).exit, 0);
@@ -227,7 +188,7 @@ test('namespaces, types and the name of this host', async (t) => {
 });
 
 test('a terminal sees rate and reused share; an image that shrinks is an error, one that grows is not', async (t) => {
-  const ground = await Ground.make(t);
+  const ground = await BackupGround.make(t);
   const disk = randomBytes(9 * mib);
   await writeFile(ground.path('disk'), disk);
   let now = 1_790_000_000_000;

@@ -45,7 +45,7 @@ export class ChunkSource {
   async *pieces(index: ChunkIndex): AsyncGenerator<Piece, void, undefined> {
     const ahead: Array<Promise<Piece>> = [];
     for (const entry of index.entries()) {
-      const piece = this.#piece(entry);
+      const piece = this.piece(entry);
       // An error is met when its turn comes, or not at all after an earlier one.
       piece.catch(() => {});
       ahead.push(piece);
@@ -54,7 +54,8 @@ export class ChunkSource {
     while (ahead.length > 0) yield await ahead.shift()!;
   }
 
-  async #piece({ digest, start, end }: IndexEntry): Promise<Piece> {
+  /** The chunk of one entry. Throws HttpError, NetworkError, FormatError. */
+  async piece({ digest, start, end }: IndexEntry): Promise<Piece> {
     const length = end - start;
     const hex = toHex(digest);
     const { bytes, length: actual } = this.#zeros.get(hex) ?? (await this.#shared(Buffer.from(digest), hex, length));

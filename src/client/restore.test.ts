@@ -70,13 +70,15 @@ test('the default key is picked up, and only --crypt-mode none leaves it', async
   assert.match((await run(['restore', 'host/signed', 'index.json', '-', '--crypt-mode', 'none'])).stderr, /^Error: missing key - /);
 });
 
-test('a directory tree is refused with the way to the raw archive', async (t) => {
+test('a catalog is no directory tree, and patterns are for folders', async (t) => {
   const { folder, run } = await ground(t);
+  const catalog = await run(['restore', 'host/plain', 'catalog.pcat1', join(folder, 'tree')]);
+  assert.match(catalog.stderr, /^Error: 'catalog\.pcat1\.didx' is no directory tree\n\nHint: .*'-' as target/);
   for (const group of ['host/plain', 'host/split']) {
-    const { stderr, exit } = await run(['restore', group, 'root.pxar', join(folder, 'tree')]);
-    assert.equal(exit, 255);
-    assert.match(stderr, /^Error: restoring a directory tree \('root\.pxar'\) is not supported yet\n\nHint: .*'-' as target/);
+    const piped = await run(['restore', group, 'root.pxar', '-', '--pattern', '*.txt']);
+    assert.match(piped.stderr, /^Error: patterns not allowed when restoring to stdout\n/);
   }
+  assert.match((await run(['restore', 'host/split', 'root.pxar', '-'])).stderr, /^Error: unable to pipe split archive\n/);
   assert.deepEqual(await readdir(folder), []);
 });
 

@@ -7,6 +7,7 @@ import { manifestFile, type Manifest, type ManifestFile } from '../format/manife
 import type { ReaderClient } from '../protocol/reader-client.ts';
 import { ChunkSource } from './chunk-source.ts';
 import { RestoreProgress, type RestoreProgressParts } from './restore-progress.ts';
+import { restoreTree, type TreeFiles, type TreeRestore } from './restore-tree.ts';
 import { PipeTarget, RestoreTarget, type ByteOutput, type ByteTarget } from './restore-target.ts';
 import { downloadBlob, downloadIndex, listedFile, type SnapshotManifest } from './snapshot-contents.ts';
 
@@ -24,13 +25,14 @@ export function archiveFileName(name: string): string {
 
 const splitPattern = /\.(pxar|mpxar|ppxar)\.didx$/;
 
-/** The archive among the manifest's files: `.pxar` may be stored as a pair of `.mpxar` and `.ppxar`, of which any name means both. */
-function isSplitArchive(manifest: Manifest, fileName: string): boolean {
+/** The archive among the manifest's files: `.pxar` may be stored as a pair of `.mpxar` and `.ppxar`, of which any name means both. Null: it is one file. */
+function splitArchive(manifest: Manifest, fileName: string): TreeFiles | null {
   const match = splitPattern.exec(fileName);
-  if (match === null) return false;
-  if (match[1] === 'pxar' && manifestFile(manifest, fileName) !== undefined) return false;
+  if (match === null) return null;
+  if (match[1] === 'pxar' && manifestFile(manifest, fileName) !== undefined) return null;
   const base = fileName.slice(0, match.index);
-  return ['mpxar', 'ppxar'].every((kind) => manifestFile(manifest, `${base}.${kind}.didx`) !== undefined);
+  const [archive, payload] = ['mpxar', 'ppxar'].map((kind) => manifestFile(manifest, `${base}.${kind}.didx`));
+  return archive === undefined || payload === undefined ? null : { archive, payload };
 }
 
 export interface RestoreRequest {
@@ -38,8 +40,8 @@ export interface RestoreRequest {
   fileName: string;
   /** Path, or `-`. */
   target: string;
-  /** Any `--pattern` was given. */
-  hasPatterns: boolean;
+  /** For directory trees. */
+  tree: TreeRestore;
 }
 
 export interface RestoreParts {
@@ -48,6 +50,7 @@ export interface RestoreParts {
   crypt: CryptConfig | null;
   stdout: ByteOutput;
   progress: RestoreProgressParts;
+  signal: AbortSignal;
 }
 
 /**
@@ -61,7 +64,13 @@ export async function restoreArchive(request: RestoreRequest, parts: RestorePart
     await restoreManifest(target, parts);
     return;
   }
-  if (isSplitArchive(manifest, fileName)) refuseSplit(request);
+  const split = splitArchive(manifest, fileName);
+  if (split !== null) {
+    refusePatterns(request);
+    if (target === standardOutput) throw new ConfigError('config.split-archive', 'unable to pipe split archive');
+    await restoreTree(split, target, request.tree, parts);
+    return;
+  }
   const file = listedFile(manifest, fileName);
   switch (archiveKind(fileName)) {
     case 'blob':
@@ -71,23 +80,12 @@ export async function restoreArchive(request: RestoreRequest, parts: RestorePart
       await restoreImage(file, target, parts);
       return;
     case 'dynamic':
-      await pipeStream(file, request, parts);
+      await restoreStream(file, request, parts);
   }
 }
 
-function refusePatterns({ target, hasPatterns }: RestoreRequest): void {
-  if (target === standardOutput && hasPatterns) throw new ConfigError('config.pattern', 'patterns not allowed when restoring to stdout');
-}
-
-function refuseTree(fileName: string): never {
-  const name = fileName.replace(/\.didx$/, '');
-  throw new ConfigError('config.not-supported', `restoring a directory tree ('${name}') is not supported yet`, { hint: `restore the raw archive instead: give '-' as target, and unpack it with \`pxar extract\`` });
-}
-
-function refuseSplit(request: RestoreRequest): never {
-  refusePatterns(request);
-  if (request.target === standardOutput) throw new ConfigError('config.split-archive', 'unable to pipe split archive');
-  return refuseTree(request.fileName);
+function refusePatterns({ target, tree }: RestoreRequest): void {
+  if (target === standardOutput && tree.patterns.length > 0) throw new ConfigError('config.pattern', 'patterns not allowed when restoring to stdout');
 }
 
 async function restoreManifest(target: string, { manifest, stdout }: RestoreParts): Promise<void> {
@@ -126,10 +124,15 @@ async function restoreImage(file: ManifestFile, target: string, parts: RestorePa
   });
 }
 
-/** The bytes of a stream archive as they are: an archive for `pxar`, or a catalog. */
-async function pipeStream(file: ManifestFile, request: RestoreRequest, parts: RestoreParts): Promise<void> {
+async function restoreStream(file: ManifestFile, request: RestoreRequest, parts: RestoreParts): Promise<void> {
   refusePatterns(request);
-  if (request.target !== standardOutput) refuseTree(request.fileName);
+  if (request.target === standardOutput) await pipeStream(file, parts);
+  else if (file.filename.endsWith('.pxar.didx')) await restoreTree({ archive: file, payload: null }, request.target, request.tree, parts);
+  else throw new ConfigError('config.archive-name', `'${file.filename}' is no directory tree`, { hint: "its bytes as they are: give '-' as target" });
+}
+
+/** The bytes of a stream archive as they are: an archive for `pxar`, or a catalog. */
+async function pipeStream(file: ManifestFile, parts: RestoreParts): Promise<void> {
   const index = await downloadIndex(parts.reader, 'dynamic', file);
   const output = new PipeTarget(parts.stdout);
   for await (const { bytes, length } of chunkSource(file, parts).pieces(index)) await (bytes === null ? output.writeZeros(length) : output.write(bytes));

@@ -1,65 +1,31 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { toHex } from '../../base/bytes.ts';
 import { StoreError } from '../../base/errors.ts';
-import { shortFingerprint, type CryptConfig } from '../../crypto/crypt-config.ts';
-import { encryptedKeyFileName, manifestFileName, snapshotText, type BackupSnapshot } from '../../format/backup-path.ts';
+import { shortFingerprint } from '../../crypto/crypt-config.ts';
+import { encryptedKeyFileName, manifestFileName, snapshotText } from '../../format/backup-path.ts';
 import { encodeBlobAsync } from '../../format/data-blob.ts';
 import { encodeManifestBlob, signManifest, type Manifest, type ManifestFile } from '../../format/manifest.ts';
-import type { BackupClient } from '../../protocol/backup-client.ts';
 import { IndexUploader, type UploadSummary } from '../../protocol/index-uploader.ts';
 import { renderTime } from '../../terminal/renderers.ts';
 import type { ClientContext } from '../client-context.ts';
 import { repositoryText } from '../repository.ts';
 import type { ServerConnection } from '../server-connection.ts';
 import { systemErrorText } from '../system-error-text.ts';
-import type { Protection } from './backup-key.ts';
+import { CatalogUpload } from './catalog-upload.ts';
 import { imageChunks } from './image-chunks.ts';
-import { digestsOf, previousBackup, previousIndex, type PreviousBackup } from './previous-backup.ts';
+import { contentKey, indexEntry, progressOutput, type BackupParts, type BackupRequest } from './parts.ts';
+import { digestsOf, previousBackup, previousIndex } from './previous-backup.ts';
 import { serverName, type BackupSource } from './source.ts';
-import { UploadProgress, uploadReport, type ProgressOutput } from './upload-progress.ts';
-
-export interface BackupRequest {
-  ns: string;
-  snapshot: BackupSnapshot;
-  sources: readonly BackupSource[];
-  protection: Protection;
-  /** Bytes: exact for images, average for directory trees. */
-  chunkSize: number;
-  isDryRun: boolean;
-  noCache: boolean;
-}
-
-/** What uploading an archive needs. */
-export interface BackupParts {
-  context: ClientContext;
-  client: BackupClient;
-  request: BackupRequest;
-  previous: PreviousBackup | null;
-}
+import { uploadSplit, uploadUnified } from './tree-upload.ts';
+import { UploadProgress, uploadReport } from './upload-progress.ts';
 
 const sourceKinds = { pxar: 'directory', img: 'image', conf: 'config file', log: 'log file' } as const;
-
-/** The key under which content is encrypted; none when it is only signed. */
-export function contentKey({ mode, key }: Protection): CryptConfig | undefined {
-  return mode === 'encrypt' ? key?.crypt : undefined;
-}
-
-/** Where progress is said. */
-export function progressOutput({ stderr, drawsProgress, output, clock }: ClientContext): ProgressOutput {
-  return { stderr, drawsProgress, width: output.width, clock };
-}
-
-/** Entry of an archive that is uploaded. */
-export function indexEntry(filename: string, { size, csum }: UploadSummary, { protection }: BackupRequest): ManifestFile {
-  return { filename, cryptMode: protection.mode, size, csum: toHex(csum) };
-}
 
 /**
  * Makes a snapshot of the sources (spec client-cli 4.3), or says what it would do. It is there with everything in it, or not at all.
  * Throws what the session throws, and StoreError for a source.
  */
-export async function runBackup(context: ClientContext, connection: ServerConnection, request: BackupRequest): Promise<void> {
+export async function runBackup(context: ClientContext, connection: ServerConnection, request: BackupRequest, signal: AbortSignal): Promise<void> {
   const { stderr, output, clock } = context;
   const startMs = clock.now();
   const { ns, snapshot, protection } = request;
@@ -70,17 +36,25 @@ export async function runBackup(context: ClientContext, connection: ServerConnec
   const client = await connection.openBackup(ns, snapshot, { debug: true, noCache: request.noCache });
   try {
     const previous = await previousBackup(client, protection.key?.crypt ?? null, context);
-    const parts: BackupParts = { context, client, request, previous };
+    const parts: BackupParts = { context, connection, client, request, previous, signal };
     const repository = repositoryText(connection.repository);
     const files: ManifestFile[] = [];
+    let catalog: CatalogUpload | null = null;
     for (const source of request.sources) {
-      stderr.write(`${request.isDryRun ? 'Would upload' : 'Upload'} ${sourceKinds[source.type]} '${source.path}' to '${repository}' as ${serverName(source)}\n`);
-      if (!request.isDryRun) files.push(...(await uploadSource(parts, source)));
+      stderr.write(`${request.isDryRun ? 'Would upload' : 'Upload'} ${sourceKinds[source.type]} '${source.path}' to '${repository}' as ${shownName(source, request)}\n`);
+      if (request.isDryRun) continue;
+      if (source.type === 'pxar' && request.tree.mode === 'legacy') {
+        catalog ??= await CatalogUpload.open(parts);
+        files.push(...(await uploadUnified(parts, source, catalog)));
+      } else {
+        files.push(...(await uploadSource(parts, source)));
+      }
     }
     if (request.isDryRun) {
       stderr.write('dry-run: no upload happened\n');
       return;
     }
+    if (catalog !== null) files.push(await catalog.finish());
     if (protection.encryptedKey !== null) {
       stderr.write(`Upload RSA encoded key to '${repository}' as ${encryptedKeyFileName}\n`);
       files.push(await putBlob(parts, encryptedKeyFileName, await encodeBlobAsync(protection.encryptedKey, { compress: false })));
@@ -93,6 +67,11 @@ export async function runBackup(context: ClientContext, connection: ServerConnec
   stderr.write(`Duration: ${((clock.now() - startMs) / 1000).toFixed(2)}s\nEnd Time: ${timeText()}\n`);
 }
 
+/** A split archive is named by its metadata; a dry run does not know of it, as in the reference. */
+function shownName(source: BackupSource, { tree, isDryRun }: BackupRequest): string {
+  return source.type === 'pxar' && tree.mode !== 'legacy' && !isDryRun ? `${source.name}.mpxar.didx` : serverName(source);
+}
+
 function manifestOf({ snapshot, protection }: BackupRequest, files: ManifestFile[]): Manifest {
   const manifest: Manifest = { backupType: snapshot.type, backupId: snapshot.id, backupTime: snapshot.time, files, signature: null, unprotected: {} };
   return protection.key === null ? manifest : signManifest(manifest, protection.key.crypt);
@@ -100,7 +79,7 @@ function manifestOf({ snapshot, protection }: BackupRequest, files: ManifestFile
 
 async function uploadSource(parts: BackupParts, source: BackupSource): Promise<ManifestFile[]> {
   if (source.type === 'img') return [await uploadImage(parts, source)];
-  return [await uploadFile(parts, source)];
+  return source.type === 'pxar' ? uploadSplit(parts, source) : [await uploadFile(parts, source)];
 }
 
 async function putBlob({ client, request }: BackupParts, filename: string, encoded: Buffer): Promise<ManifestFile> {

@@ -8,6 +8,7 @@ import { abortable } from '../abortable.ts';
 import { openProtection, protectionSource } from '../backup/backup-key.ts';
 import { runBackup } from '../backup/run.ts';
 import { backupSources, sourcePattern } from '../backup/source.ts';
+import { treeOptions } from '../backup/tree-options.ts';
 import type { ClientCommand, ClientContext } from '../client-context.ts';
 import { connect, givenNamespace, requiredRepository } from '../connect.ts';
 import { cryptModeOption, keyOptions, rateOptions, targetOptions } from './options.ts';
@@ -70,6 +71,7 @@ const backup: ClientCommand = {
     const repository = await requiredRepository(context, given);
     const chunkSize = chunkSizeOf(given);
     const protectedBy = await protectionSource(context, given);
+    const tree = await treeOptions(given, context.stderr);
     const sources = await backupSources(given['backupspec'] as string[], context.stderr);
     const ns = givenNamespace(context, given);
     await abortable(context.interrupts, async (signal) => {
@@ -80,10 +82,11 @@ const backup: ClientCommand = {
           snapshot: snapshotOf(context, given),
           sources,
           protection: await openProtection(context, protectedBy),
+          tree,
           chunkSize,
           isDryRun: given['dry-run'] === true,
           noCache: given['no-cache'] === true,
-        });
+        }, signal);
       } finally {
         connection.close();
       }

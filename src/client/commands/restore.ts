@@ -1,7 +1,9 @@
 import { Type } from 'typebox';
+import { ConfigError, FormatError } from '../../base/errors.ts';
 import { flag } from '../../config/schemas.ts';
 import { shortFingerprint } from '../../crypto/crypt-config.ts';
 import type { BackupSnapshot } from '../../format/backup-path.ts';
+import { MatchPattern } from '../../pxar/match-pattern.ts';
 import { parameters, type Properties } from '../../terminal/command-parameters.ts';
 import type { Parameters } from '../../terminal/command.ts';
 import { abortable } from '../abortable.ts';
@@ -12,6 +14,7 @@ import type { OpenedKey } from '../encryption-key.ts';
 import { givenKey, openGivenKey } from '../given-key.ts';
 import { newestSnapshot } from '../listings.ts';
 import { archiveFileName, holdsKey, restoreArchive } from '../restore.ts';
+import type { TreeRestore } from '../restore-tree.ts';
 import type { ServerConnection } from '../server-connection.ts';
 import { downloadManifest, identityWarning, requireManifestKey } from '../snapshot-contents.ts';
 import { cryptModeOption, keyOptions, rateOptions, targetOptions } from './options.ts';
@@ -42,8 +45,36 @@ async function chosenSnapshot(context: ClientContext, connection: ServerConnecti
   return 'snapshot' in path ? path.snapshot : newestSnapshot(connection, ns, path.group, context.stderr);
 }
 
-async function restoreFrom(context: ClientContext, connection: ServerConnection, given: Parameters, key: OpenedKey | null): Promise<void> {
+function includePattern(text: string): MatchPattern {
+  try {
+    return MatchPattern.parse(text, 'include');
+  } catch (e) {
+    if (!(e instanceof FormatError)) throw e;
+    throw new ConfigError('config.pattern', `error parsing match pattern: ${e.message}`);
+  }
+}
+
+function treeRestore(given: Parameters): TreeRestore {
+  const isOn = (name: string): boolean => given[name] === true;
+  const all = isOn('overwrite');
+  return {
+    patterns: ((given['pattern'] as string[] | undefined) ?? []).map(includePattern),
+    allowExistingDirectories: isOn('allow-existing-dirs'),
+    overwrite: { files: all || isOn('overwrite-files'), symlinks: all || isOn('overwrite-symlinks'), hardLinks: all || isOn('overwrite-hardlinks') },
+    ignore: {
+      acls: isOn('ignore-acls'),
+      xattrs: isOn('ignore-xattrs'),
+      ownership: isOn('ignore-ownership'),
+      permissions: isOn('ignore-permissions'),
+      deviceErrors: isOn('ignore-extract-device-errors'),
+    },
+    preludeTarget: (given['prelude-target'] as string | undefined) ?? null,
+  };
+}
+
+async function restoreFrom(context: ClientContext, connection: ServerConnection, given: Parameters, key: OpenedKey | null, signal: AbortSignal): Promise<void> {
   const crypt = key?.crypt ?? null;
+  const tree = treeRestore(given);
   const { stderr, stdoutBytes, drawsProgress, output, clock } = context;
   const ns = givenNamespace(context, given);
   const fileName = archiveFileName(given['archive-name'] as string);
@@ -60,8 +91,8 @@ async function restoreFrom(context: ClientContext, connection: ServerConnection,
       requireManifestKey(manifest.manifest, crypt);
     }
     await restoreArchive(
-      { fileName, target: given['target'] as string, hasPatterns: given['pattern'] !== undefined },
-      { reader, manifest, crypt, stdout: stdoutBytes, progress: { stderr, drawsProgress, width: output.width, clock } },
+      { fileName, target: given['target'] as string, tree },
+      { signal, reader, manifest, crypt, stdout: stdoutBytes, progress: { stderr, drawsProgress, width: output.width, clock } },
     );
   } finally {
     reader.close();
@@ -87,9 +118,10 @@ const restore: ClientCommand = {
       // What can be refused without asking anybody is refused first.
       archiveFileName(given['archive-name'] as string);
       parseSnapshotOrGroupPath(given['snapshot'] as string);
+      treeRestore(given);
       const connection = await connect(context, repository, given, { signal });
       try {
-        await restoreFrom(context, connection, given, await openGivenKey(context, source));
+        await restoreFrom(context, connection, given, await openGivenKey(context, source), signal);
       } finally {
         connection.close();
       }

@@ -1,0 +1,72 @@
+import type { ChunkIndex } from '../format/chunk-index.ts';
+import type { ChunkSource, Piece } from './chunk-source.ts';
+
+/** Chunks that are kept besides those that are read ahead. */
+const chunksKept = 8;
+
+export interface ChunkReaderOptions {
+  /** Chunks that are fetched beyond the one that is read: for reading from start to end. Default 0. */
+  ahead?: number;
+  /** Told of the plain size of each chunk that is fetched. */
+  onChunk?: (bytes: number) => void;
+}
+
+/** An archive of a snapshot that is read at any place. Bytes are checked before they are handed out. */
+export class ChunkReader {
+  readonly #source: ChunkSource;
+  readonly #index: ChunkIndex;
+  readonly #ahead: number;
+  readonly #onChunk: (bytes: number) => void;
+  /** By number of the index entry, the one used last at the end. */
+  readonly #chunks = new Map<number, Promise<Piece>>();
+
+  constructor(source: ChunkSource, index: ChunkIndex, options: ChunkReaderOptions = {}) {
+    this.#source = source;
+    this.#index = index;
+    this.#ahead = options.ahead ?? 0;
+    this.#onChunk = options.onChunk ?? (() => {});
+  }
+
+  /** Bytes of the archive. */
+  get length(): number {
+    return this.#index.size;
+  }
+
+  /** Bytes from `offset`: fewer than `length` at the end of the archive. Not to be changed. Throws HttpError, NetworkError, FormatError. */
+  readonly readAt = async (offset: number, length: number): Promise<Buffer> => {
+    const end = Math.min(offset + length, this.length);
+    const parts: Buffer[] = [];
+    for (let at = offset; at < end; ) {
+      const number = this.#index.find(at);
+      const { start, end: chunkEnd } = this.#index.entry(number);
+      const to = Math.min(end, chunkEnd);
+      const { bytes } = await this.#chunk(number);
+      parts.push(bytes === null ? Buffer.alloc(to - at) : bytes.subarray(at - start, to - start));
+      at = to;
+    }
+    return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+  };
+
+  async #chunk(number: number): Promise<Piece> {
+    const chunk = this.#fetched(number);
+    const last = Math.min(this.#index.count - 1, number + this.#ahead);
+    for (let next = number + 1; next <= last; next += 1) void this.#fetched(next);
+    for (const oldest of this.#chunks.keys()) {
+      if (this.#chunks.size <= this.#ahead + chunksKept) break;
+      this.#chunks.delete(oldest);
+    }
+    return chunk;
+  }
+
+  #fetched(number: number): Promise<Piece> {
+    const kept = this.#chunks.get(number);
+    this.#chunks.delete(number);
+    const chunk = kept ?? this.#source.piece(this.#index.entry(number));
+    this.#chunks.set(number, chunk);
+    if (kept === undefined) {
+      // An error is met when the chunk is wanted, and not at all when it never is.
+      chunk.then(({ length }) => this.#onChunk(length), () => {});
+    }
+    return chunk;
+  }
+}

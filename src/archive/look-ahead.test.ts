@@ -7,6 +7,9 @@ import { temporaryFolder } from '../../test/support/golden.ts';
 import { describeTree, SeededRandom } from '../../test/support/random-tree.ts';
 import { createSplitArchive, inPieces, type ChunkStore, type SplitArchive } from '../../test/support/split-archive.ts';
 import { silentLog } from '../base/log.ts';
+import { ArchiveAccessor } from '../pxar/archive-accessor.ts';
+import { ArchiveEncoder } from '../pxar/archive-encoder.ts';
+import type { ArchiveEntry } from '../pxar/archive-entry.ts';
 import { RandomPayload, SequentialPayload } from '../pxar/payload-source.ts';
 import { extractArchive } from './extract-archive.ts';
 
@@ -108,4 +111,42 @@ test('changed metadata alone encodes again; an index that is too short is not be
   assert.equal((await createSplitArchive(folder.path, store, { previous: short })).summary.encodedFiles, 1);
   writeFileSync(join(folder.path, 'f'), Buffer.alloc(100 * KiB, 'b'));
   assert.equal((await createSplitArchive(folder.path, store, { previous })).summary.encodedFiles, 1);
+});
+
+test('chunks of equal content at several places are told apart', async () => {
+  await using folder = await temporaryFolder();
+  const tree = join(folder.path, 'tree');
+  mkdirSync(tree);
+  for (let i = 0; i < 20; i += 1) writeFileSync(join(tree, `f-${String(i).padStart(2, '0')}`), Buffer.alloc(20 * KiB));
+  writeFileSync(join(tree, 'z'), 'the last');
+  const store: ChunkStore = new Map();
+  const first = await createSplitArchive(tree, store, { averageChunk: 16 * KiB });
+  const digests = first.split.entries.map(({ digest }) => digest.toString('hex'));
+  assert.ok(new Set(digests).size < digests.length / 2);
+  // What is held of the files before the gap and what begins behind it have the same digest and are not the same chunk.
+  rmSync(join(tree, 'f-12'));
+  const { split, summary } = await createSplitArchive(tree, store, { averageChunk: 16 * KiB, previous: first.split.previous });
+  assert.deepEqual([summary.reusedFiles, summary.encodedFiles], [20, 0]);
+  await restore(split, join(folder.path, 'to'), true);
+  assert.deepEqual(describeTree(join(folder.path, 'to')), describeTree(tree));
+});
+
+test('a previous archive whose payloads are in another order is not followed backwards', async () => {
+  await using folder = await temporaryFolder();
+  for (const name of ['a', 'b']) writeFileSync(join(folder.path, name), Buffer.alloc(100 * KiB, name));
+  const store: ChunkStore = new Map();
+  const { split } = await createSplitArchive(folder.path, store);
+  const entries = archiveEvents(split.archive).flatMap((event) => (event.kind === 'entry' ? [event.entry] : []));
+  const [root, a, b] = entries as [ArchiveEntry & { type: 'directory' }, ArchiveEntry & { type: 'file' }, ArchiveEntry & { type: 'file' }];
+  const parts: Buffer[] = [];
+  const encoder = new ArchiveEncoder({ archive: (bytes) => parts.push(bytes), payload: () => {} }, root.metadata);
+  encoder.reusedFile(a.name, a.metadata, a.size, b.payload!);
+  encoder.reusedFile(b.name, b.metadata, b.size, a.payload!);
+  encoder.finish();
+  const archive = Buffer.concat(parts);
+  const warnings: string[] = [];
+  const previous = { accessor: new ArchiveAccessor(readerOf(archive), archive.length), payloadIndex: split };
+  const { summary } = await createSplitArchive(folder.path, store, { previous, log: { ...silentLog, warn: (line) => warnings.push(line) } });
+  assert.deepEqual(warnings, ['unexpected order of payloads in the previous archive: "b" is encoded again']);
+  assert.equal(summary.encodedFiles, 1);
 });

@@ -127,6 +127,8 @@ test('chunks of equal content at several places are told apart', async () => {
   rmSync(join(tree, 'f-12'));
   const { split, summary } = await createSplitArchive(tree, store, { averageChunk: 16 * KiB, previous: first.split.previous });
   assert.deepEqual([summary.reusedFiles, summary.encodedFiles], [20, 0]);
+  // All of the first archive, between new markers.
+  assert.equal(split.count, first.split.count + 2);
   await restore(split, join(folder.path, 'to'), true);
   assert.deepEqual(describeTree(join(folder.path, 'to')), describeTree(tree));
 });

@@ -10,7 +10,7 @@ import { processTimeZone } from '../schedule/local-time.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
 import type { StartedTask, TaskContext } from '../schedule/worker-task.ts';
 import type { DatastoreLease, Datastores } from './datastores.ts';
-import { lockWaitMs, scheduled, type Trigger } from './job-start.ts';
+import { configuredJobs, lockWaitMs, type Trigger } from './job-start.ts';
 import { startInDatastore } from './leased-task.ts';
 import { walkAccess } from './walk-access.ts';
 
@@ -57,20 +57,7 @@ export class PruneRuns {
 
   /** What the scheduler asks at each pass. */
   jobSource(): JobSource {
-    return {
-      jobType,
-      list: () =>
-        Promise.resolve(
-          this.#parts.jobs.list().records.map((job) => ({
-            id: job.id,
-            schedule: job.schedule,
-            disabled: job.disable ?? false,
-            run: async () => {
-              await this.#startJob(job, scheduled(job.schedule));
-            },
-          })),
-        ),
-    };
+    return configuredJobs(jobType, () => this.#parts.jobs.list().records, (job, trigger) => this.#startJob(job, trigger));
   }
 
   /** Prunes the groups of a namespace and below that `authId` may prune (spec retention 3.2); the UPID. */

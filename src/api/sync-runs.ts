@@ -7,6 +7,7 @@ import { namespaceAclPath } from '../access/datastore-access.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
 import type { SyncJob, SyncJobTable } from '../config/job-config.ts';
 import type { RemoteTable } from '../config/remote-config.ts';
+import { superuser } from '../config/user-config.ts';
 import type { RemoteSecrets } from '../config/remote-secrets.ts';
 import { isOwner, userOf } from '../format/auth-id.ts';
 import { parentNamespace } from '../format/backup-path.ts';
@@ -28,11 +29,10 @@ import { startJob, type JobGround } from '../schedule/job-run.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
 import type { TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
+import { configuredJobs, lockWaitMs, type Trigger } from './job-start.ts';
 import { remoteEndpoint } from './remote-connection.ts';
 
 const jobType = 'syncjob';
-const superuser = 'root@pam';
-const manualWaitMs = 10_000;
 
 /** What one pull does; the properties of a sync job that matter while it runs. */
 export type PullParameters = Omit<SyncJob, 'id' | 'schedule' | 'comment' | 'owner' | 'sync-direction' | 'run-on-mount' | 'unmount-on-done' | 'active-encryption-key' | 'associated-key'>;
@@ -58,7 +58,7 @@ export class SyncRuns {
 
   /** Runs a configured job; the UPID. The caller's permission has been checked. */
   async runJob(id: string, authId: string): Promise<string> {
-    return (await this.#startJob(this.#job(id), authId, undefined, manualWaitMs)).upid;
+    return (await this.#startJob(this.#job(id), { authId })).upid;
   }
 
   /** `POST pull`; the UPID. New groups belong to the caller. */
@@ -77,19 +77,7 @@ export class SyncRuns {
 
   /** What the scheduler asks at each pass. Scheduled runs belong to root@pam. */
   jobSource(): JobSource {
-    return {
-      jobType,
-      list: () =>
-        Promise.resolve(
-          this.#parts.jobs.list().records.map((job) => ({
-            id: job.id,
-            schedule: job.schedule,
-            run: async () => {
-              await this.#startJob(job, superuser, job.schedule, 0);
-            },
-          })),
-        ),
-    };
+    return configuredJobs(jobType, () => this.#parts.jobs.list().records, (job, trigger) => this.#startJob(job, trigger));
   }
 
   #job(id: string): SyncJob {
@@ -98,15 +86,15 @@ export class SyncRuns {
     return job;
   }
 
-  async #startJob(job: SyncJob, authId: string, schedule: string | undefined, waitMs: number): Promise<{ upid: string }> {
+  async #startJob(job: SyncJob, trigger: Trigger): Promise<{ upid: string }> {
     this.#refuseSelf(job);
     const workerId = `${job.remote ?? '-'}:${job['remote-store']}:${job.store}:${job.ns ?? ''}:${job.id}`;
     return startJob(this.#parts.ground, {
       job: { jobType, id: job.id },
-      task: { workerType: jobType, workerId, authId },
+      task: { workerType: jobType, workerId, authId: trigger.authId },
       intro: `Starting datastore sync job '${workerId}'`,
-      ...(schedule === undefined ? {} : { schedule }),
-      waitMs,
+      ...(trigger.schedule === undefined ? {} : { schedule: trigger.schedule }),
+      waitMs: lockWaitMs(trigger),
       body: async (context) => {
         if (job['sync-direction'] === 'push') throw new ConfigError('config.push', `sync job '${job.id}' pushes: this version can only pull`);
         const owner = job.owner ?? superuser;

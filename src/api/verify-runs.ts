@@ -10,7 +10,7 @@ import { startJob, type JobGround } from '../schedule/job-run.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
 import type { StartedTask, TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
-import { lockWaitMs, scheduled, type Trigger } from './job-start.ts';
+import { configuredJobs, lockWaitMs, type Trigger } from './job-start.ts';
 import { startInDatastore } from './leased-task.ts';
 import { walkAccess } from './walk-access.ts';
 import { snapshotWorkerId } from './worker-id.ts';
@@ -52,19 +52,7 @@ export class VerifyRuns {
 
   /** What the scheduler asks at each pass. */
   jobSource(): JobSource {
-    return {
-      jobType,
-      list: () =>
-        Promise.resolve(
-          this.#parts.jobs.list().records.map((job) => ({
-            id: job.id,
-            schedule: job.schedule,
-            run: async () => {
-              await this.#startJob(job, scheduled(job.schedule));
-            },
-          })),
-        ),
-    };
+    return configuredJobs(jobType, () => this.#parts.jobs.list().records, (job, trigger) => this.#startJob(job, trigger));
   }
 
   /** `POST verify`; the UPID. Without Datastore.Verify on the namespace only own groups are visited. */

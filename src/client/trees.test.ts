@@ -155,6 +155,6 @@ test('the catalogs of the golden backups are listed as the reference lists them'
   assert.equal(errorOf(none.stderr), "manifest does not contain file 'catalog.pcat1.didx'");
   assert.equal(errorOf((await home.run(['catalog', 'dump', 'host/plain'])).stderr), "unable to parse backup snapshot path 'host/plain'");
   const crypt = await home.run(['catalog', 'dump', 'host/crypt/2025-10-10T08:56:40Z', ...keyOptions], { env: keyEnvironment });
-  assert.match(crypt.stderr, /\nFingerprint: .*\nd "\.\/root\.pxar\.didx"\n/);
+  assert.match(crypt.stderr, /^d "\.\/root\.pxar\.didx"\n/);
   assert.match(errorOf((await home.run(['catalog', 'dump', 'host/crypt/2025-10-10T08:56:40Z'])).stderr), /^missing key - manifest was created with key/);
 });

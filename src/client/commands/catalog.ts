@@ -1,5 +1,4 @@
 import { Type } from 'typebox';
-import { shortFingerprint } from '../../crypto/crypt-config.ts';
 import { parameters } from '../../terminal/command-parameters.ts';
 import { abortable } from '../abortable.ts';
 import { parseSnapshotPath } from '../backup-paths.ts';
@@ -26,7 +25,6 @@ const dump: ClientCommand = {
         const reader = await connection.openReader(ns, snapshot);
         try {
           const { manifest } = await downloadManifest(reader, key?.crypt ?? null);
-          if (manifest.signature !== null && key !== null) context.stderr.write(`${key.source.text}\nFingerprint: ${shortFingerprint(key.crypt.fingerprint)}\n`);
           requireManifestKey(manifest, key?.crypt ?? null);
           await dumpCatalog({ reader, manifest, crypt: key?.crypt ?? null, output: context.stderr, timeZone: context.output.timeZone });
         } finally {

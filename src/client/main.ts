@@ -4,6 +4,7 @@ import { helpCommand } from '../terminal/help.ts';
 import { runProgram } from '../terminal/program.ts';
 import type { ClientCommand, ClientContext } from './client-context.ts';
 import { backupCommands } from './commands/backup.ts';
+import { benchmarkCommands } from './commands/benchmark.ts';
 import { catalogCommands } from './commands/catalog.ts';
 import { groupCommands } from './commands/groups.ts';
 import { keyCommands } from './commands/keys.ts';
@@ -23,6 +24,7 @@ export interface ClientIo extends ClientContext {
 
 export const clientCommands: readonly ClientCommand[] = [
   ...backupCommands,
+  ...benchmarkCommands,
   ...catalogCommands,
   ...groupCommands,
   ...keyCommands,

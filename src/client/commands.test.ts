@@ -74,6 +74,7 @@ test('namespaces are made, listed and deleted', async (t) => {
   assert.equal(await ok('namespace', 'list', 'new', '--output-format', 'json'), '{"data":[{"ns":"new"},{"ns":"new/b"}]}\n');
   assert.equal(await ok('namespace', 'list', '--max-depth', '0'), '');
   assert.equal(await refused('namespace', 'delete'), 'root namespace cannot be deleted');
+  assert.equal(await refused('namespace', 'move', '--target-ns', 'x'), 'root namespace cannot be moved');
   assert.equal(await ok('namespace', 'delete', 'new/b'), '');
   assert.equal(await ok('namespace', 'delete', 'new', '--delete-groups'), '');
   assert.equal(await ok('namespace', 'list'), before);

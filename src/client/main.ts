@@ -9,6 +9,7 @@ import { catalogCommands } from './commands/catalog.ts';
 import { groupCommands } from './commands/groups.ts';
 import { keyCommands } from './commands/keys.ts';
 import { loginCommands } from './commands/login.ts';
+import { moveCommands } from './commands/moves.ts';
 import { namespaceCommands } from './commands/namespaces.ts';
 import { restoreCommands } from './commands/restore.ts';
 import { serverCommands } from './commands/server.ts';
@@ -29,6 +30,7 @@ export const clientCommands: readonly ClientCommand[] = [
   ...groupCommands,
   ...keyCommands,
   ...loginCommands,
+  ...moveCommands,
   ...namespaceCommands,
   ...restoreCommands,
   ...serverCommands,

@@ -140,6 +140,16 @@ test('farshore-client and the reference’s client', async (t) => {
     }
   });
 
+  await t.test('groups and namespaces move on the reference', async () => {
+    const run = async (...argv: string[]): Promise<string> => ours(servers.peer, argv);
+    for (const ns of ['a', 'b']) await run('namespace', 'create', ns);
+    assert.match(await run('group', 'move', 'host/ours-legacy', '--target-ns', 'a'), /^moving group 'host\/ours-legacy' from '' to 'a'\n[^]*TASK OK\n$/);
+    assert.match(await run('namespace', 'move', 'a', '--target-ns', 'b/c'), /TASK OK\n$/);
+    assert.equal(await run('namespace', 'list'), 'b\nb/c\n');
+    assert.match(await run('snapshot', 'list', 'host/ours-legacy', '--ns', 'b/c'), /host\/ours-legacy\/2025-10-09T08:53:20Z/);
+    assert.match(await run('group', 'move', 'host/ours-legacy', '--ns', 'b/c', '--target-ns', ''), /TASK OK\n$/);
+  });
+
   await t.test('the reference verifies everything', async () => {
     assert.match(await peer.manager('verify', 'main'), /TASK OK/);
     assert.match(await farshore.manager('verify', 'main'), /TASK OK/);

@@ -20,3 +20,13 @@ export interface ReplicationPolicy {
   /** At most this many groups at a time; undefined = as many as the line can use. */
   workerThreads: number | undefined;
 }
+
+/**
+ * What the job's owner may do in the target (spec sync 2.4, row "at run time"). Each returns null when allowed, otherwise the reason:
+ * the missing privilege and its path.
+ */
+export interface TargetPermissions {
+  write(namespace: string): string | null;
+  createNamespace(namespace: string): string | null;
+  removeNamespace(namespace: string): string | null;
+}

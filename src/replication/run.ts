@@ -9,7 +9,7 @@ import { FlightControl } from './flight-control.ts';
 import { isFatalForJob, transferGroup, type GroupTransferParts } from './group-transfer.ts';
 import { LineRetry, type RetryPolicy } from './line-retry.ts';
 import { planNamespace, type GroupPlan, type NamespacePlan } from './plan.ts';
-import type { ReplicationPolicy } from './policy.ts';
+import type { ReplicationPolicy, TargetPermissions } from './policy.ts';
 import type { ReplicationSource, ReplicationTarget, SourceNamespace } from './ports.ts';
 import type { PossessionJournal } from './possession-journal.ts';
 import { ReplicationReport } from './report.ts';
@@ -18,22 +18,12 @@ import { removeVanishedGroups, removeVanishedNamespaces } from './vanished.ts';
 /** Groups at a time where the job does not say; they mostly wait for the line. */
 const defaultParallelGroups = 24;
 /** Snapshots open at a time in a job; a session and a connection each. */
-const parallelSnapshots = 24;
+const defaultParallelSnapshots = 24;
 /** Namespaces whose listing is asked for ahead of the one being worked on. */
 const listedAhead = 8;
 /** Progress lines come after one second, then ever more rarely, at last every ten seconds. */
 const firstProgressMs = 1000;
 const progressEveryMs = 10_000;
-
-/**
- * What the job's owner may do in the target (spec sync 2.4, row "at run time"). Each returns null when allowed, otherwise the reason:
- * the missing privilege and its path.
- */
-export interface TargetPermissions {
-  write(namespace: string): string | null;
-  createNamespace(namespace: string): string | null;
-  removeNamespace(namespace: string): string | null;
-}
 
 export interface ReplicationJob {
   source: ReplicationSource;
@@ -44,6 +34,8 @@ export interface ReplicationJob {
   log: ProgressLog;
   signal: AbortSignal;
   flight?: FlightControl;
+  /** Snapshots open at a time, over all groups. */
+  parallelSnapshots?: number | undefined;
   retry?: RetryPolicy;
   clock?: Clock;
 }
@@ -88,7 +80,7 @@ class ReplicationRun {
       ...shared,
       policy: job.policy,
       chunks: new ChunkTransfer({ ...shared, flight }),
-      snapshotSlots: new Semaphore(parallelSnapshots),
+      snapshotSlots: new Semaphore(job.parallelSnapshots ?? defaultParallelSnapshots),
       onSettled: (bytes) => this.#onSettled(bytes),
       onSnapshotDone: (plan, done, total) => this.#onSnapshotDone(plan, done, total),
     };

@@ -2,11 +2,10 @@ import { FarshoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { groupText, maxNamespaceDepth, namespaceDepth } from '../format/backup-path.ts';
 import type { NamespacePlan } from './plan.ts';
-import type { ReplicationPolicy } from './policy.ts';
+import type { ReplicationPolicy, TargetPermissions } from './policy.ts';
 import type { ReplicationTarget } from './ports.ts';
 import type { PossessionJournal } from './possession-journal.ts';
 import type { ReplicationReport } from './report.ts';
-import type { TargetPermissions } from './run.ts';
 
 /**
  * Removes groups that the source no longer lists (spec sync 4.7). A source that suddenly lists no group at all where the target has some

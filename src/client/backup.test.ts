@@ -9,7 +9,7 @@ import { fixturePath, goldenPassphrase } from '../../test/support/golden.ts';
 import { parseKeyFile, loadKey } from '../crypto/key-file.ts';
 import { CryptConfig } from '../crypto/crypt-config.ts';
 import { verifyManifestSignature } from '../format/manifest.ts';
-import { imageChunks } from './backup/image-chunks.ts';
+import { ChunkBuffers, imageChunks } from './backup/image-chunks.ts';
 
 /** Backups to a whole server. */
 
@@ -202,7 +202,7 @@ test('a terminal sees rate and reused share; an image that shrinks is an error, 
   await truncate(source.path, 5 * mib);
   const read = async (): Promise<string> => {
     const hash = createHash('sha256');
-    for await (const chunk of imageChunks(source, 4 * mib)) hash.update(chunk);
+    for await (const chunk of imageChunks(source, new ChunkBuffers(4 * mib))) hash.update(chunk);
     return hash.digest('hex');
   };
   await assert.rejects(read(), /it ends after 5242880 bytes instead of 9437184: it was cut while it was read/);

@@ -29,6 +29,8 @@ export interface IndexUploadOptions {
   known: DigestSet;
   /** Encrypts, and keys the digests. */
   crypt?: CryptConfig | undefined;
+  /** Told of each chunk's bytes once they are not needed any more; not after a failure. */
+  release?: ((bytes: Buffer) => void) | undefined;
 }
 
 /** What became of an archive's bytes. */
@@ -92,13 +94,14 @@ export class IndexUploader {
     return this.#counts;
   }
 
-  /** The archive's next chunk, whose bytes must not be changed any more. Fulfilled when there is room for another one. Throws what made the upload fail. */
+  /** The archive's next chunk, whose bytes must not be changed until `release` is told of them. Fulfilled when there is room for another one. Throws what made the upload fail. */
   async add(bytes: Buffer): Promise<void> {
     assert.ok(bytes.byteLength > 0 && bytes.byteLength <= maxChunkPlainSize);
     await this.#room();
     const digest = this.#digest(bytes);
     if (!this.#options.known.add(digest)) {
       this.#reuse(digest, bytes.byteLength);
+      this.#options.release?.(bytes);
       return;
     }
     const { promise: started, resolve } = Promise.withResolvers<void>();
@@ -158,6 +161,7 @@ export class IndexUploader {
     await this.#client.putChunk(this.#index, { digest, size: bytes.byteLength, encoded });
     this.#counts.uploadedSize += bytes.byteLength;
     this.#counts.encodedSize += encoded.byteLength;
+    this.#options.release?.(bytes);
   }
 
   #place(digest: Digest, size: number, sent: Promise<void> | null): void {

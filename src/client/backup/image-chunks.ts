@@ -18,12 +18,38 @@ function failed({ path }: BackupSource, why: string): StoreError {
   return new StoreError('store.source', `unable to read '${path}' - ${why}`);
 }
 
+/** Chunks that are kept for the next ones: as many as are under way, about. */
+const mostKept = 24;
+
+/**
+ * Memory of chunks, used again and again: fresh memory of this size costs many times what reading into it does, since
+ * the system hands it out page by page.
+ */
+export class ChunkBuffers {
+  readonly chunkSize: number;
+  readonly #free: Buffer[] = [];
+
+  constructor(chunkSize: number) {
+    this.chunkSize = chunkSize;
+  }
+
+  /** Of `length` bytes, at most a chunk; with whatever was in it. */
+  take(length: number): Buffer {
+    return (this.#free.pop() ?? Buffer.allocUnsafeSlow(this.chunkSize)).subarray(0, length);
+  }
+
+  /** Gives back what was taken, or a part of it: nobody uses it any more. */
+  give(bytes: Buffer): void {
+    if (this.#free.length < mostKept) this.#free.push(Buffer.from(bytes.buffer, 0, this.chunkSize));
+  }
+}
+
 /** The chunk at `position`; null at the end. Of a source with a size exactly so much is read, whatever becomes of it meanwhile. */
-async function chunkAt(source: BackupSource, handle: FileHandle, position: number, chunkSize: number): Promise<Buffer | null> {
+async function chunkAt(source: BackupSource, handle: FileHandle, position: number, buffers: ChunkBuffers): Promise<Buffer | null> {
   const { size } = source;
-  const wanted = size === null ? chunkSize : Math.min(chunkSize, size - position);
+  const wanted = size === null ? buffers.chunkSize : Math.min(buffers.chunkSize, size - position);
   if (wanted === 0) return null;
-  const buffer = Buffer.allocUnsafeSlow(wanted);
+  const buffer = buffers.take(wanted);
   let length: number;
   try {
     length = await readUp(handle, buffer, size === null ? null : position);
@@ -34,16 +60,16 @@ async function chunkAt(source: BackupSource, handle: FileHandle, position: numbe
   return length === 0 ? null : buffer.subarray(0, length);
 }
 
-/** The chunks of an image, the next one being read while the caller works on one. StoreError `store.source`. */
-export async function* imageChunks(source: BackupSource, chunkSize: number): AsyncGenerator<Buffer, void, undefined> {
+/** The chunks of an image, the next one being read while the caller works on one; the caller gives them back to `buffers`. StoreError `store.source`. */
+export async function* imageChunks(source: BackupSource, buffers: ChunkBuffers): AsyncGenerator<Buffer, void, undefined> {
   const handle = await open(source.path, 'r').catch((e: unknown) => Promise.reject(failed(source, systemErrorText(e))));
   let ahead: Promise<Buffer | null> | null = null;
   try {
     let position = 0;
-    ahead = chunkAt(source, handle, position, chunkSize);
+    ahead = chunkAt(source, handle, position, buffers);
     for (let chunk = await ahead; chunk !== null; chunk = await ahead) {
       position += chunk.byteLength;
-      ahead = chunkAt(source, handle, position, chunkSize);
+      ahead = chunkAt(source, handle, position, buffers);
       ahead.catch(() => {});
       yield chunk;
     }

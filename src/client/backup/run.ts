@@ -12,7 +12,7 @@ import { repositoryText } from '../repository.ts';
 import type { ServerConnection } from '../server-connection.ts';
 import { systemErrorText } from '../system-error-text.ts';
 import { CatalogUpload } from './catalog-upload.ts';
-import { imageChunks } from './image-chunks.ts';
+import { ChunkBuffers, imageChunks } from './image-chunks.ts';
 import { contentKey, indexEntry, progressOutput, type BackupParts, type BackupRequest } from './parts.ts';
 import { digestsOf, previousBackup, previousIndex } from './previous-backup.ts';
 import { serverName, type BackupSource } from './source.ts';
@@ -97,12 +97,13 @@ async function uploadImage(parts: BackupParts, source: BackupSource): Promise<Ma
   const fileName = serverName(source);
   const known = digestsOf(await previousIndex(client, previous, fileName, context));
   const startMs = performance.now();
-  const upload = await IndexUploader.open(client, { kind: 'fixed', archiveName: fileName, size: source.size ?? undefined, known, crypt: contentKey(request.protection) });
+  const buffers = new ChunkBuffers(request.chunkSize);
+  const upload = await IndexUploader.open(client, { kind: 'fixed', archiveName: fileName, size: source.size ?? undefined, known, crypt: contentKey(request.protection), release: (bytes) => buffers.give(bytes) });
   const name = fileName.replace(/\.fidx$/, '');
   const progress = new UploadProgress(name, source.size ?? 0, progressOutput(context));
   let summary: UploadSummary;
   try {
-    for await (const chunk of imageChunks(source, request.chunkSize)) {
+    for await (const chunk of imageChunks(source, buffers)) {
       await upload.add(chunk);
       progress.update(upload.counts);
     }

@@ -30,8 +30,10 @@ test-fast: setup
 interop: setup
 	node test/run.mjs interop
 
+# Options of bench/run.ts: make bench BENCH='--quick --only large'
 bench: setup
-	node bench/run.ts
+	@command -v rsync >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q rsync; } >/dev/null || echo 'make bench: rsync could not be installed' >&2
+	@node --disable-warning=ExperimentalWarning bench/run.ts $(BENCH)
 
 clean:
 	rm -rf node_modules build dist .cache

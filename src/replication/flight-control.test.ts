@@ -62,6 +62,24 @@ test('a chunk larger than the limit still goes when nothing else is in flight', 
   assert.equal(flight.inFlight, 0);
 });
 
+test('a fixed number of chunks is that number, whatever their size', async () => {
+  const flight = new FlightControl({ now: () => 0 }, { fixedChunks: 3 });
+  let open = 0;
+  const most: number[] = [];
+  await Promise.all(
+    Array.from({ length: 20 }, async (_, i) => {
+      const permit = await flight.acquire(i % 2 === 0 ? 1 : 16 * mebibyte);
+      open += 1;
+      most.push(open);
+      setImmediate(() => {
+        open -= 1;
+        permit.release(1000);
+      });
+    }),
+  );
+  assert.equal(Math.max(...most), 3);
+});
+
 test('an aborted job gets no permit', async () => {
   await assert.rejects(new FlightControl({ now: () => 0 }).acquire(1, AbortSignal.abort()), AbortedError);
 });

@@ -11,6 +11,11 @@ const shortestIntervalMs = 200;
 const plateauIntervals = 3;
 const rememberedIntervals = 10;
 
+export interface FlightOptions {
+  /** So many chunks at a time whatever their size, instead of following the line. */
+  fixedChunks?: number | undefined;
+}
+
 export interface Permit {
   /** The chunk has arrived with so many bytes, or failed (0). Must be called exactly once. */
   release(receivedBytes: number): void;
@@ -23,8 +28,10 @@ export interface Permit {
  */
 export class FlightControl {
   readonly #clock: Clock;
+  readonly #fixedChunks: number | undefined;
   #limit = smallestLimit;
   #inFlight = 0;
+  #chunksInFlight = 0;
   readonly #waiting: Array<{ bytes: number; start: () => void }> = [];
   /** Encoded bytes per plain byte, smoothed; chunks are asked for by plain size. */
   #density = 0.6;
@@ -35,8 +42,9 @@ export class FlightControl {
   #bestRate = 0;
   #plateau = 0;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, options: FlightOptions = {}) {
     this.#clock = clock;
+    this.#fixedChunks = options.fixedChunks;
     this.#intervalStart = clock.now();
   }
 
@@ -71,17 +79,24 @@ export class FlightControl {
     if (this.#waiting.length > 0 || !this.#fits(bytes)) {
       await new Promise<void>((resolve) => this.#waiting.push({ bytes, start: resolve }));
     } else {
-      this.#inFlight += bytes;
+      this.#take(bytes);
     }
     return { release: (receivedBytes) => this.#release(bytes, plainSize, receivedBytes) };
   }
 
   #fits(bytes: number): boolean {
+    if (this.#fixedChunks !== undefined) return this.#chunksInFlight < this.#fixedChunks;
     return this.#inFlight === 0 || this.#inFlight + bytes <= this.#limit;
+  }
+
+  #take(bytes: number): void {
+    this.#inFlight += bytes;
+    this.#chunksInFlight += 1;
   }
 
   #release(bytes: number, plainSize: number, receivedBytes: number): void {
     this.#inFlight -= bytes;
+    this.#chunksInFlight -= 1;
     if (receivedBytes > 0 && plainSize > 0) {
       this.#density += (Math.min(1, receivedBytes / plainSize) - this.#density) * 0.05;
       this.#intervalBytes += receivedBytes;
@@ -89,7 +104,7 @@ export class FlightControl {
     }
     for (let next = this.#waiting[0]; next !== undefined && this.#fits(next.bytes); next = this.#waiting[0]) {
       this.#waiting.shift();
-      this.#inFlight += next.bytes;
+      this.#take(next.bytes);
       next.start();
     }
   }

@@ -4,6 +4,7 @@ import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { peakRssMiB } from './process-meter.ts';
 
 /** What a program wrote, and how it ended; `status` null: it was killed, by its time limit as a rule. */
 export interface Ran {
@@ -35,8 +36,22 @@ export interface ClientTarget {
 const program = process.env['PEER'] ?? fileURLToPath(new URL('../../../shared/peer/peer', import.meta.url));
 /** This side of the network that the instances are in. */
 export const hostAddress = '10.77.0.254';
-/** Address numbers that the tests take theirs from; other runs on this machine may hold some of them. */
-const numbers = { first: 100, last: 119 };
+
+/** Names and address numbers that a kind of run takes its instances from; other runs on this machine may hold some of them. */
+export interface PeerNumbers {
+  prefix: string;
+  first: number;
+  last: number;
+}
+
+const testNumbers: PeerNumbers = { prefix: 'ix', first: 100, last: 119 };
+
+/** Why the reference cannot run here; null when it can. */
+export function peerMissing(): string | null {
+  if (!existsSync(program)) return 'the reference server is not here (PEER or ../shared/peer/peer)';
+  if (process.getuid?.() === 0 && spawnSync('unshare', ['--mount', '--net', '--uts', 'true']).status === 0) return null;
+  return 'the reference server needs root and Linux namespaces';
+}
 
 /** Runs a program to its end. Not synchronous: a server under test may live in this process. */
 export function runProgram(command: string, argv: readonly string[], options: RunOptions = {}): Promise<Ran> {
@@ -56,6 +71,7 @@ export function succeeded(ran: Ran, what: string): string {
 }
 
 interface Claim {
+  name: string;
   number: number;
   folder: string;
 }
@@ -88,18 +104,19 @@ function environment({ state, home }: PeerFolders): Record<string, string> {
 }
 
 /** Takes an address number that no other run has, and cleans up what a run that was killed left under it. */
-function claimNumber(): Claim {
-  for (let number = numbers.first; number <= numbers.last; number += 1) {
+function claimNumber({ prefix, first, last }: PeerNumbers): Claim {
+  for (let number = first; number <= last; number += 1) {
+    const name = `${prefix}${number}`;
     const folder = join(tmpdir(), `farshore-peer-number-${number}`);
-    if (!makeFolder(folder) && !takeOver(folder, number)) continue;
-    if (existsSync(`/sys/class/net/pv-${instanceName(number)}`)) {
+    if (!makeFolder(folder) && !takeOver(folder, name)) continue;
+    if (existsSync(`/sys/class/net/pv-${name}`)) {
       rmSync(folder, { recursive: true });
       continue;
     }
     writeFileSync(join(folder, 'pid'), String(process.pid));
-    return { number, folder };
+    return { name, number, folder };
   }
-  throw new Error(`all test instances ${numbers.first} to ${numbers.last} are in use`);
+  throw new Error(`all instances ${prefix}${first} to ${last} are in use`);
 }
 
 function makeFolder(path: string): boolean {
@@ -111,13 +128,13 @@ function makeFolder(path: string): boolean {
   }
 }
 
-function takeOver(folder: string, number: number): boolean {
+function takeOver(folder: string, name: string): boolean {
   const pid = readIfThere(join(folder, 'pid'));
   if (pid === '' || existsSync(`/proc/${pid}`)) return false;
   const left = readIfThere(join(folder, 'folders'));
   if (left !== '') {
     const folders = JSON.parse(left) as PeerFolders;
-    spawnSync(program, ['wipe', instanceName(number)], { env: { ...process.env, ...environment(folders) }, timeout: 120_000 });
+    spawnSync(program, ['wipe', name], { env: { ...process.env, ...environment(folders) }, timeout: 120_000 });
     for (const one of [folders.state, folders.home]) rmSync(one, { recursive: true, force: true });
   }
   return true;
@@ -125,10 +142,6 @@ function takeOver(folder: string, number: number): boolean {
 
 function readIfThere(path: string): string {
   return existsSync(path) ? readFileSync(path, 'utf8') : '';
-}
-
-function instanceName(number: number): string {
-  return `ix${number}`;
 }
 
 /**
@@ -145,20 +158,20 @@ export class Peer implements AsyncDisposable {
   readonly #claim: Claim;
 
   private constructor(claim: Claim, folders: PeerFolders, fingerprint: string) {
-    this.name = instanceName(claim.number);
+    this.name = claim.name;
     this.host = `10.77.0.${claim.number}`;
     this.fingerprint = fingerprint;
     this.#claim = claim;
     this.#folders = folders;
   }
 
-  static async start(): Promise<Peer> {
-    const claim = claimNumber();
+  static async start(numbers: PeerNumbers = testNumbers): Promise<Peer> {
+    const claim = claimNumber(numbers);
     const folders = await makeFolders();
     const env = environment(folders);
     try {
       writeFileSync(join(claim.folder, 'folders'), JSON.stringify(folders));
-      const name = instanceName(claim.number);
+      const { name } = claim;
       const run = async (...argv: string[]): Promise<string> => succeeded(await runProgram(program, argv, { env }), `peer ${argv.join(' ')}`);
       await run('up', name, String(claim.number));
       // A packet from inside tells this side's address table that the number has a new network card; whether anything answers does not matter.
@@ -173,6 +186,16 @@ export class Peer implements AsyncDisposable {
   /** Folder on this side that its processes see as `/data`. */
   get dataFolder(): string {
     return join(this.#folders.state, this.name, 'data');
+  }
+
+  /** Folder on this side of its log files and task logs. */
+  get logFolder(): string {
+    return join(this.#folders.state, this.name, 'log');
+  }
+
+  /** The most memory that its main daemon has had, in MiB. */
+  peakRssMiB(): number {
+    return peakRssMiB(Number(readFileSync(join(this.#folders.state, this.name, 'proxy.pid'), 'utf8')));
   }
 
   /** A command as root in the instance's namespaces. */
@@ -235,7 +258,7 @@ export class Peer implements AsyncDisposable {
 }
 
 async function wipe(claim: Claim, folders: PeerFolders): Promise<void> {
-  const ran = await runProgram(program, ['wipe', instanceName(claim.number)], { env: environment(folders) });
+  const ran = await runProgram(program, ['wipe', claim.name], { env: environment(folders) });
   for (const folder of [folders.state, folders.home, claim.folder]) await rm(folder, { recursive: true, force: true });
   succeeded(ran, 'peer wipe');
 }

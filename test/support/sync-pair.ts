@@ -12,7 +12,8 @@ import type { ReplicationSource, ReplicationTarget } from '../../src/replication
 import { PossessionJournal } from '../../src/replication/possession-journal.ts';
 import { RemoteSource } from '../../src/replication/remote-source.ts';
 import type { ReplicationReport } from '../../src/replication/report.ts';
-import { replicate, type TargetPermissions } from '../../src/replication/run.ts';
+import type { TargetPermissions } from '../../src/replication/policy.ts';
+import { replicate } from '../../src/replication/run.ts';
 import { emptyStore, RecordingLog, type TestStore } from './datastore.ts';
 import { DelayProxy, type LineShape } from './delay-proxy.ts';
 import { temporaryFolder, unpackGoldenDatastore } from './golden.ts';
@@ -47,6 +48,9 @@ export interface PullOptions extends Partial<ReplicationPolicy> {
   limiter?: RateLimiter;
   stallTimeoutMs?: number;
   flight?: FlightControl;
+  /** A snapshot opens another connection only while the job has fewer than so many. */
+  maxLanes?: number | undefined;
+  parallelSnapshots?: number | undefined;
   /** Another remote, with a journal of its own. */
   remote?: { name: string; endpoint: RemoteEndpoint };
   retry?: RetryPolicy;
@@ -63,12 +67,12 @@ const allowAll: TargetPermissions = { write: () => null, createNamespace: () => 
 
 /** One pull into `target` with its own journal file, as a server runs it. Never rejects. */
 export async function pullInto(target: Datastore, folder: string, endpoint: RemoteEndpoint, options: PullOptions = {}): Promise<PullOutcome> {
-  const { wrapSource, wrapTarget, permissions, signal = new AbortController().signal, limiter, stallTimeoutMs, remote, retry = hastyRetry, flight = new FlightControl(systemClock), ...change } = options;
+  const { wrapSource, wrapTarget, permissions, signal = new AbortController().signal, limiter, stallTimeoutMs, remote, retry = hastyRetry, flight = new FlightControl(systemClock), maxLanes, parallelSnapshots, ...change } = options;
   const policy = { ...plainPolicy, ...change };
   const log = new RecordingLog();
   const name = remote?.name ?? 'hq';
   const journal = PossessionJournal.open({ path: join(folder, 'journals', `${name}.sqlite`), identity: name, bootId: 'this', log });
-  const source = new RemoteSource({ endpoint: remote?.endpoint ?? endpoint, remote: name, store: 'main', namespace: policy.sourceNamespace, flight, limiter, signal, stallTimeoutMs });
+  const source = new RemoteSource({ endpoint: remote?.endpoint ?? endpoint, remote: name, store: 'main', namespace: policy.sourceNamespace, flight, limiter, signal, stallTimeoutMs, maxLanes });
   try {
     const report = await replicate({
       source: wrapSource?.(source) ?? source,
@@ -79,6 +83,7 @@ export async function pullInto(target: Datastore, folder: string, endpoint: Remo
       log,
       signal,
       flight,
+      parallelSnapshots,
       retry,
     });
     return { report, error: null, log };

@@ -30,8 +30,8 @@ export function endpointOf(port: number, fingerprint: string): RemoteEndpoint {
   return new RemoteEndpoint({ host: '127.0.0.1', port, authId: syncAuthId, secret: 'any', fingerprint });
 }
 
-/** `path`: folder of the datastore. */
-export async function startSyncSource(path: string): Promise<SyncSource> {
+/** `path`: folder of the datastore. `host`: address to listen on. */
+export async function startSyncSource(path: string, host = '127.0.0.1'): Promise<SyncSource> {
   const hooks: Array<() => Promise<void> | void> = [];
   const context = { after: (hook: () => Promise<void> | void) => hooks.push(hook) } as unknown as TestContext;
   const ground = await apiGround(context, 'source', { main: path });
@@ -58,7 +58,7 @@ export async function startSyncSource(path: string): Promise<SyncSource> {
     log: silentLog,
     delays: { unauthorizedMs: 0, forbiddenMs: 0 },
   });
-  const listener = await listenTls({ router, address: { host: '127.0.0.1', port: 0 }, certificate, log: silentLog });
+  const listener = await listenTls({ router, address: { host, port: 0 }, certificate, log: silentLog });
   if (typeof listener.address === 'string') throw new Error('not a TLS listener');
   const { port } = listener.address;
   return {

@@ -1,0 +1,36 @@
+import { namespaceCount } from './made-source.ts';
+import { rateText, type Aim, type ScenarioResult } from './result.ts';
+
+const mebibyte = 2 ** 20;
+const leastLoopbackRate = 180 * mebibyte;
+const leastGain = 5;
+const mostRssMiB = 300;
+const mostLoopDelayMs = 50;
+
+/** Each aim that a scenario says something of, and whether it is met. */
+export function aimsOf({ scenario, runs }: ScenarioResult): Aim[] {
+  const ours = runs.find(({ who }) => who === 'farshore');
+  if (ours === undefined) return [{ scenario: scenario.name, aim: 'the sync succeeds', found: 'failed', met: false }];
+  const aims: Aim[] = [];
+  const aim = (text: string, found: string, met: boolean): void => void aims.push({ scenario: scenario.name, aim: text, found, met: met && ours.finished });
+  if (scenario.measure === 'bytes' && scenario.line === null) aim('at least 180 MiB/s stored bytes on loopback', rateText('bytes', ours.rate), ours.rate >= leastLoopbackRate);
+  const slow = runs.find(({ who }) => who === 'one connection');
+  if (scenario.oneConnection) {
+    const gain = slow === undefined ? NaN : ours.rate / slow.rate;
+    aim(`at least ${leastGain} times one connection with 20 chunks in flight`, slow === undefined ? 'not measured' : `${gain.toFixed(1)} times`, gain >= leastGain);
+  }
+  if (scenario.again && ours.source !== null) {
+    // One for the namespaces, then groups and snapshots of each.
+    const most = 1 + 2 * namespaceCount(scenario.content);
+    const roundTripMs = 2 * (scenario.line?.delayMs ?? 0);
+    const trips = roundTripMs === 0 ? '' : `, the time of ${((ours.seconds * 1000) / roundTripMs).toFixed(1)} round trips`;
+    aim(`nothing to do: at most ${most} requests for ${namespaceCount(scenario.content)} namespaces`, `${ours.source.requests}${trips}`, ours.source.requests <= most);
+  }
+  if (scenario.again) return aims;
+  const ends: Array<[string, Partial<{ peakRssMiB: number; loopDelayP99Ms: number }> | null]> = [['target', ours.figures], ['source', ours.source]];
+  for (const [name, figures] of ends) {
+    if (figures?.peakRssMiB !== undefined) aim(`${name}: at most ${mostRssMiB} MB resident`, `${figures.peakRssMiB.toFixed(0)} MiB`, figures.peakRssMiB * mebibyte <= mostRssMiB * 1e6);
+    if (figures?.loopDelayP99Ms !== undefined) aim(`${name}: event loop's delay, p99 below ${mostLoopDelayMs} ms`, `${figures.loopDelayP99Ms.toFixed(1)} ms`, figures.loopDelayP99Ms < mostLoopDelayMs);
+  }
+  return aims;
+}

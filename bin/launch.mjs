@@ -27,9 +27,19 @@ function ownNode() {
   return process.exit(1);
 }
 
+/** Descriptors that the command names (`--keyfd 3`, `PBS_PASSWORD_FD=3`): Node hands only the first three on by itself. */
+function namedDescriptors() {
+  const words = process.argv.slice(2).join(' ').matchAll(/--[a-z-]*fd[= ](\d+)/g);
+  const variables = Object.entries(process.env).filter(([name]) => /^PBS_[A-Z_]+_FD$/.test(name));
+  const numbers = [...[...words].map((match) => Number(match[1])), ...variables.map(([, value]) => Number(value))];
+  return numbers.filter((number) => Number.isInteger(number) && number > 2 && number < 1024);
+}
+
 /** Starts `node` as a child and ends like it: same exit code, same signal. */
 function runChild(node, args) {
-  const child = spawn(node, args, { stdio: 'inherit' });
+  const descriptors = new Set([0, 1, 2, ...namedDescriptors()]);
+  const stdio = Array.from({ length: Math.max(...descriptors) + 1 }, (_, fd) => (descriptors.has(fd) ? 'inherit' : 'ignore'));
+  const child = spawn(node, args, { stdio });
   // What the terminal sends reaches parent and child; passing it on would make it two.
   const atTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
   const sentByTerminal = new Set(['SIGINT', 'SIGQUIT', 'SIGWINCH']);
@@ -59,7 +69,7 @@ function runChild(node, args) {
 export async function launch(run) {
   if (Number(process.versions.node.split('.')[0]) >= neededMajor) {
     // Completion is asked at every key press and moves no chunk.
-    if (!process.execArgv.includes(memoryFlag) && process.env.COMP_LINE === undefined && typeof process.execve === 'function') {
+    if (!process.execArgv.includes(memoryFlag) && process.env.COMP_LINE === undefined && namedDescriptors().length === 0 && typeof process.execve === 'function') {
       process.execve(process.execPath, [process.execPath, ...nodeFlags, ...process.execArgv, ...process.argv.slice(1)]);
     }
     process.removeAllListeners('warning');
@@ -72,6 +82,6 @@ export async function launch(run) {
   const node = ownNode();
   const args = [...nodeFlags, ...process.argv.slice(1)];
   // Replacing the process keeps its id and needs no passing on of signals; Node before 22.15 cannot do it.
-  if (typeof process.execve === 'function') process.execve(node, [node, ...args]);
+  if (typeof process.execve === 'function' && namedDescriptors().length === 0) process.execve(node, [node, ...args]);
   runChild(node, args);
 }

@@ -107,10 +107,11 @@ export class Datastores {
     open.store.close();
   }
 
+  /** At the end of the process. What a task that was given up still holds is left to it: its locks must not go before it does. */
   async closeAll(): Promise<void> {
     for (const [name, handle] of this.#open) {
       const open = await handle.catch(() => undefined);
-      open?.store.close();
+      if (open?.leases === 0) open.store.close();
       this.#open.delete(name);
     }
   }

@@ -123,7 +123,7 @@ test('namespaces come and go', async (t) => {
   const server = await contentServer(t);
   assert.equal(await server.data('admin@pbs', 'POST', `${base}/namespace`, { name: 'site-a', parent: '' }), 'site-a');
   assert.equal(await server.data('admin@pbs', 'POST', `${base}/namespace`, { name: 'new', parent: 'site-a' }), 'site-a/new');
-  assert.match(await server.refusal('admin@pbs', 'POST', `${base}/namespace`, { name: 'x', parent: 'nosuch' }), /^400 ENOENT/);
+  assert.match(await server.refusal('admin@pbs', 'POST', `${base}/namespace`, { name: 'x', parent: 'nosuch' }), /^400 cannot create new namespace, parent nosuch doesn't already exists$/);
   assert.deepEqual(await server.data('admin@pbs', 'GET', `${base}/namespace`, { parent: 'site-a' }), [{ ns: 'site-a' }, { ns: 'site-a/dept-b' }, { ns: 'site-a/new' }]);
   assert.deepEqual(await server.data('admin@pbs', 'GET', `${base}/namespace`, { parent: 'nosuch' }), [{ ns: 'nosuch' }]);
   assert.equal(await server.refusal('nobody@pbs', 'GET', `${base}/namespace`), '403 permission check failed - missing Datastore.Audit|Datastore.Modify|Datastore.Read|Datastore.Backup on /datastore/main');

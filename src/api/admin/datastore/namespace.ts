@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { namespaceAclPath, requireNamespaceAccess } from '../../../access/datastore-access.ts';
-import { HttpError } from '../../../base/errors.ts';
+import { HttpError, errorCode } from '../../../base/errors.ts';
 import type { Privilege } from '../../../config/privileges.ts';
 import { flag, namespace, safeId, wholeNumber } from '../../../config/schemas.ts';
 import { createNamespace, listNamespaces, namespaceExists } from '../../../datastore/namespaces.ts';
@@ -50,7 +50,12 @@ export function namespaceEndpoints(parts: ContentParts): Endpoint[] {
       handler: (p, caller) =>
         inNamespace(parts, caller, { store: p.store, ns: p.parent }, { full: ['Datastore.Modify'] }, 'write', async ({ store, namespace: parent }) => {
           const created = joinNamespace(parent, p.name);
-          await createNamespace(store, created);
+          try {
+            await createNamespace(store, created);
+          } catch (e) {
+            if (errorCode(e) !== 'store.namespace-missing') throw e;
+            throw new HttpError(400, `cannot create new namespace, parent ${parent} doesn't already exists`, { cause: e });
+          }
           return created;
         }),
     }),

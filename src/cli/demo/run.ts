@@ -5,9 +5,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 import { FarshoreError, errorChain } from '../../base/errors.ts';
+import { formatBackupTime } from '../../format/backup-path.ts';
 import type { TextSink } from '../../terminal/output.ts';
 import { DemoHost, fixturesFolder, waitUntil, type CommandResult } from './host.ts';
 import { tarFiles } from './tar-reader.ts';
+import { changeTree, describeTree, makeTree } from './tree.ts';
 
 export interface DemoIo {
   stdout: TextSink;
@@ -62,12 +64,14 @@ class Demo {
     await this.#fillSource();
     await this.#grantAccess();
     await this.#configureCopy();
-    const chunks = await this.#syncWithCut();
+    await this.#syncWithCut();
     await this.#secondRun();
+    await this.#followTree();
     await this.#compareFiles();
     await this.#damageAndHeal();
     await this.#restore();
     this.#heading(`done in ${((performance.now() - this.#startedMs) / 1000).toFixed(0)} s`);
+    const chunks = await countChunks(join(this.#folder, 'branch-store'));
     this.#say(`An offsite copy of ${chunks} chunks: complete, verified, and restored from the far side. Nothing was left behind on this machine.`);
   }
 
@@ -123,7 +127,7 @@ class Demo {
   }
 
   /** Kills the branch's server in the middle of the first run, as a power cut would, and lets the next run go on. */
-  async #syncWithCut(): Promise<number> {
+  async #syncWithCut(): Promise<void> {
     this.#heading('first sync over a line of 5 MiB/s, and a power cut in the middle');
     const branch = this.#branch;
     const progress: string[] = [];
@@ -140,7 +144,6 @@ class Demo {
     const all = await countChunks(join(this.#folder, 'branch-store'));
     expect(before > 0, 'chunks had arrived before the cut');
     expect(fetched + before <= all + 1, `the second run fetched only the rest (${before} + ${fetched} of ${all})`);
-    return all;
   }
 
   async #secondRun(): Promise<void> {
@@ -148,6 +151,22 @@ class Demo {
     const run = await this.#branch.farshore(['sync-job', 'run', 'offsite-nightly'], { show: 'command' });
     this.#summary(run);
     expect(run.stdout.includes('found no new data to pull'), 'nothing was moved');
+  }
+
+  /** A directory tree is backed up at hq, changed and backed up again; the copy follows. */
+  async #followTree(): Promise<void> {
+    this.#heading('hq backs up a directory tree, twice, and the copy follows');
+    const hq = this.#hq;
+    await hq.farshore(['user', 'create', 'backup@pbs', '--password', 'back-me-up-1'], { show: 'nothing' });
+    await hq.farshore(['acl', 'update', '/datastore/main', 'DatastorePowerUser', '--auth-id', 'backup@pbs'], { show: 'command' });
+    const environment = { PBS_REPOSITORY: `backup@pbs@127.0.0.1:${hq.port}:main`, PBS_PASSWORD: 'back-me-up-1', PBS_FINGERPRINT: hq.fingerprint };
+    const tree = join(this.#folder, 'tree');
+    const backup = ['backup', `root.pxar:${tree}`, '--backup-id', 'web-1', '--change-detection-mode', 'metadata'];
+    await makeTree(tree);
+    await hq.client([...backup, '--backup-time', '1790000000'], environment, { show: 'command' });
+    await changeTree(tree);
+    await hq.client([...backup, '--backup-time', '1790086400'], environment, { show: 'command' });
+    this.#summary(await this.#branch.farshore(['sync-job', 'run', 'offsite-nightly'], { show: 'command' }));
   }
 
   async #compareFiles(): Promise<void> {
@@ -203,6 +222,11 @@ class Demo {
     const disk = join(this.#folder, 'drive-scsi0.img');
     await this.#branch.client(['restore', vmSnapshot, 'drive-scsi0.img', disk], environment);
     await this.#compareImage('drive-scsi0.img', disk, expected.get('disk'));
+    const tree = join(this.#folder, 'restored');
+    await this.#branch.client(['restore', `host/web-1/${formatBackupTime(1_790_086_400)}`, 'root.pxar', tree], environment, { show: 'command' });
+    const [before, after] = [await describeTree(join(this.#folder, 'tree')), await describeTree(tree)];
+    expect(before.join('\n') === after.join('\n'), `the restored tree equals the original:\n${before.join('\n')}\n--\n${after.join('\n')}`);
+    this.#say(`root.pxar: ${after.length} entries, every field of every entry equals the original`);
   }
 
   async #compareImage(name: string, path: string, expected: string | undefined): Promise<void> {

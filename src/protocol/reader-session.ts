@@ -10,7 +10,7 @@ import { RawReply, serveSession, sessionEndpoint, type SessionEndpoint, type Ses
 export const readerProtocol = 'proxmox-backup-reader-protocol-v1';
 
 /** Chunks of one session in memory at a time; more wait. A slow client holds at most this many, whatever it asks for. */
-const chunksInFlight = 24;
+export const chunksInFlight = 4;
 /** 64 TiB in chunks of 4 MiB, 0.7 GiB of memory. */
 const allowedChunksLimit = 16 * 1024 * 1024;
 

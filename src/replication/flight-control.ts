@@ -8,6 +8,7 @@ const smallestLimit = 12 * mebibyte;
 /** Bound on what chunks in flight may hold in memory (an estimate may be wrong by its safety factor). */
 const largestLimit = 64 * mebibyte;
 const shortestIntervalMs = 200;
+const longDelayMs = 50;
 const plateauIntervals = 3;
 const rememberedIntervals = 10;
 
@@ -67,6 +68,8 @@ export class FlightControl {
   }
 
   observeRoundTrip(milliseconds: number): void {
+    // A long line would need many round trips to find out that it is wide.
+    if (this.#roundTripMs === Infinity && milliseconds >= longDelayMs) this.#limit = Math.max(this.#limit, 2 * smallestLimit);
     this.#roundTripMs = Math.min(this.#roundTripMs, Math.max(0.05, milliseconds));
   }
 

@@ -115,27 +115,31 @@ export class SnapshotLanes implements SnapshotSource {
     return idlest;
   }
 
+  /** Opens all that the line has room for at once: one after another would take several round trips each. */
   #considerExtraLane(): void {
     const { flight, budget } = this.#options;
-    if (this.#opening !== null || performance.now() < this.#nextExtraLaneMs || flight.roundTripMs < shortestDelayForLanesMs) return;
-    if (!budget.tryTake(Math.ceil(flight.limit / bytesPerLane))) return;
-    budget.giveBack();
-    this.#openLane().catch(() => {
-      // An additional lane is only for speed: the present ones report what is wrong with the line.
-      this.#nextExtraLaneMs = performance.now() + pauseAfterFailedLaneMs;
-    });
+    if (performance.now() < this.#nextExtraLaneMs || flight.roundTripMs < shortestDelayForLanesMs) return;
+    while (budget.tryTake(Math.ceil(flight.limit / bytesPerLane))) {
+      this.#connect().catch(() => {
+        // An additional lane is only for speed: the present ones report what is wrong with the line.
+        this.#nextExtraLaneMs = performance.now() + pauseAfterFailedLaneMs;
+      });
+    }
   }
 
   async #openLane(): Promise<Lane> {
-    this.#opening ??= this.#connect().finally(() => {
-      this.#opening = null;
-    });
+    if (this.#opening === null) {
+      this.#options.budget.take();
+      this.#opening = this.#connect().finally(() => {
+        this.#opening = null;
+      });
+    }
     return this.#opening;
   }
 
+  /** The place in the budget has been taken; it is given back when this fails. */
   async #connect(): Promise<Lane> {
     const { endpoint, session, budget } = this.#options;
-    budget.take();
     try {
       const lane: Lane = { client: await ReaderClient.open(endpoint, session), authorised: new Map() };
       if (this.#closed) lane.client.close();

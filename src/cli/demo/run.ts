@@ -144,7 +144,8 @@ class Demo {
     const fetched = Number(summaryPattern.exec(second.stdout)?.[1] ?? 0);
     const all = await countChunks(join(this.#folder, 'branch-store'));
     expect(before > 0, 'chunks had arrived before the cut');
-    expect(fetched + before <= all + 1, `the second run fetched only the rest (${before} + ${fetched} of ${all})`);
+    // The journal is written within a tenth of a second: what arrived in the last one may be fetched again.
+    expect(fetched + before <= all + 4, `the second run fetched only the rest (${before} + ${fetched} of ${all})`);
   }
 
   async #secondRun(): Promise<void> {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, readdir, writeFile, rm } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { after, before, test } from 'node:test';
+import { plainPolicy } from '../../test/support/sync-pair.ts';
 import { emptyStore, goldenStore, type TestStore } from '../../test/support/datastore.ts';
 import { FarshoreError } from '../base/errors.ts';
 import { silentLog, type ProgressLog } from '../base/log.ts';
@@ -15,20 +16,6 @@ import type { ReplicationPolicy } from './policy.ts';
 import { replicate } from './run.ts';
 import type { ReplicationReport } from './report.ts';
 
-const policy: ReplicationPolicy = {
-  sourceNamespace: '',
-  targetNamespace: '',
-  maxDepth: undefined,
-  owner: 'root@pam',
-  groupFilters: [],
-  removeVanished: false,
-  transferLast: undefined,
-  encryptedOnly: false,
-  verifiedOnly: false,
-  resyncCorrupt: false,
-  workerThreads: undefined,
-};
-
 const allowAll = { write: () => null, createNamespace: () => null, removeNamespace: () => null };
 
 let main: TestStore;
@@ -41,7 +28,7 @@ async function sync(change: Partial<ReplicationPolicy> = {}, log: ProgressLog = 
   return replicate({
     source: new LocalSource(source, change.sourceNamespace ?? '', { mayRead: () => true }),
     target: new LocalTarget(target),
-    policy: { ...policy, ...change },
+    policy: { ...plainPolicy, ...change },
     journal,
     permissions: allowAll,
     log,

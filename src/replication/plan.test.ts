@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { plainPolicy } from '../../test/support/sync-pair.ts';
 import { parseGroupFilter } from './group-filter.ts';
 import { planGroup, planNamespace, type IsUnchanged } from './plan.ts';
 import type { ReplicationPolicy } from './policy.ts';
@@ -29,23 +30,9 @@ function target(snapshots: TargetSnapshot[], owner = 'root@pam'): TargetGroup {
   return { ...group, owner, snapshots };
 }
 
-const policy: ReplicationPolicy = {
-  sourceNamespace: '',
-  targetNamespace: '',
-  maxDepth: undefined,
-  owner: 'root@pam',
-  groupFilters: [],
-  removeVanished: false,
-  transferLast: undefined,
-  encryptedOnly: false,
-  verifiedOnly: false,
-  resyncCorrupt: false,
-  workerThreads: undefined,
-};
-
 const never = (): boolean => false;
 const steps = (snapshots: SourceSnapshot[], existing: TargetSnapshot[] | undefined, change: Partial<ReplicationPolicy> = {}, unchanged: IsUnchanged = never): string[] =>
-  planGroup(group, snapshots, existing === undefined ? undefined : target(existing), { ...policy, ...change }, unchanged).steps.map((step) => `${step.action} ${step.snapshot.time}`);
+  planGroup(group, snapshots, existing === undefined ? undefined : target(existing), { ...plainPolicy, ...change }, unchanged).steps.map((step) => `${step.action} ${step.snapshot.time}`);
 
 test('an empty target gets everything, oldest first', () => {
   assert.deepEqual(steps([source(3), source(1), source(2)], undefined), ['new 1', 'new 2', 'new 3']);
@@ -65,7 +52,7 @@ test('in progress, unverified and unencrypted snapshots are skipped with their r
     group,
     [source(1, { size: null }), source(2, { verifyState: 'failed' }), source(3, { verifyState: 'ok' }), source(4, { verifyState: 'ok', files: encryptedFiles })],
     undefined,
-    { ...policy, verifiedOnly: true, encryptedOnly: true },
+    { ...plainPolicy, verifiedOnly: true, encryptedOnly: true },
     never,
   );
   assert.deepEqual(plan.steps.map((step) => step.snapshot.time), [4]);
@@ -83,12 +70,12 @@ test('resync-corrupt takes a corrupt copy whatever its age', () => {
 });
 
 test('vanished is only what the source does not list at all', () => {
-  const plan = planGroup(group, [source(1, { verifyState: 'failed' }), source(2, { size: null }), source(4)], target([copy(1), copy(2), copy(3), copy(4)]), { ...policy, verifiedOnly: true, removeVanished: true }, never);
+  const plan = planGroup(group, [source(1, { verifyState: 'failed' }), source(2, { size: null }), source(4)], target([copy(1), copy(2), copy(3), copy(4)]), { ...plainPolicy, verifiedOnly: true, removeVanished: true }, never);
   assert.deepEqual(plan.vanished.map((snapshot) => snapshot.time), [3]);
 });
 
 test('without remove-vanished nothing vanishes', () => {
-  const plan = planNamespace({ groups: [], snapshots: [] }, [target([copy(1)])], policy, never);
+  const plan = planNamespace({ groups: [], snapshots: [] }, [target([copy(1)])], plainPolicy, never);
   assert.deepEqual([plan.vanishedGroups, plan.groups], [[], []]);
 });
 
@@ -96,7 +83,7 @@ test('vanished groups: own ones that pass the filters', () => {
   const foreign: TargetGroup = { type: 'vm', id: '7', owner: 'alice@pbs', snapshots: [] };
   const container: TargetGroup = { type: 'ct', id: '8', owner: 'root@pam', snapshots: [] };
   const token: TargetGroup = { type: 'vm', id: '9', owner: 'root@pam!t', snapshots: [] };
-  const plan = planNamespace({ groups: [group], snapshots: [source(1)] }, [target([]), foreign, container, token], { ...policy, removeVanished: true, groupFilters: [parseGroupFilter('type:vm')] }, never);
+  const plan = planNamespace({ groups: [group], snapshots: [source(1)] }, [target([]), foreign, container, token], { ...plainPolicy, removeVanished: true, groupFilters: [parseGroupFilter('type:vm')] }, never);
   assert.deepEqual(plan.vanishedGroups.map((one) => one.id), ['9']);
   assert.deepEqual([plan.groups.length, plan.totalGroups], [1, 1]);
 });
@@ -105,7 +92,7 @@ test('groups run in the order of their names: type, then number', () => {
   const plan = planNamespace(
     { groups: [{ type: 'vm', id: '20' }, { type: 'vm', id: '3' }, { type: 'host', id: 'b' }, { type: 'ct', id: '9' }], snapshots: [] },
     [],
-    policy,
+    plainPolicy,
     never,
   );
   assert.deepEqual(plan.groups.map((one) => `${one.group.type}/${one.group.id}`), ['ct/9', 'host/b', 'vm/3', 'vm/20']);
@@ -119,7 +106,7 @@ test('property: every listed snapshot is a step or skipped, never both, and step
       fc.uniqueArray(fc.record({ time: fc.integer({ min: 1, max: 30 }), finished: fc.boolean(), corrupt: fc.boolean() }), { selector: (one) => one.time }),
       fc.record({ verifiedOnly: fc.boolean(), resyncCorrupt: fc.boolean(), removeVanished: fc.boolean(), transferLast: fc.option(fc.integer({ min: 1, max: 5 }), { nil: undefined }) }),
       (listed, existing, change) => {
-        const plan = planGroup(group, listed.map((one) => source(one.time, one)), target(existing.map((one) => copy(one.time, one))), { ...policy, ...change }, never);
+        const plan = planGroup(group, listed.map((one) => source(one.time, one)), target(existing.map((one) => copy(one.time, one))), { ...plainPolicy, ...change }, never);
         const times = plan.steps.map((step) => step.snapshot.time);
         assert.deepEqual(times, times.toSorted((a, b) => a - b));
         assert.deepEqual([...times, ...plan.skipped.map((skipped) => skipped.snapshot.time)].toSorted((a, b) => a - b), listed.map((one) => one.time).toSorted((a, b) => a - b));

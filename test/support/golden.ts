@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { zstdDecompressSync } from 'node:zlib';
+import { tarFiles, type TarFile } from '../../src/cli/demo/tar-reader.ts';
 import { toHex } from '../../src/base/bytes.ts';
 import { CryptConfig } from '../../src/crypto/crypt-config.ts';
 import { loadKey, parseKeyFile } from '../../src/crypto/key-file.ts';
@@ -24,33 +25,6 @@ export function readFixture(name: string): Buffer {
 
 /** Passphrase of the golden key files and of the golden master key. */
 export const goldenPassphrase = 'key-password-1';
-
-export interface TarFile {
-  name: string;
-  mode: number;
-  /** Seconds since the epoch. */
-  mtime: number;
-  content: Buffer;
-}
-
-function text(field: Buffer): string {
-  const end = field.indexOf(0);
-  return field.toString('utf8', 0, end === -1 ? field.length : end);
-}
-
-/** Regular files of a tar archive with short names, which is all that the fixtures use; anything else throws. */
-export function* tarFiles(archive: Buffer): Generator<TarFile, void, undefined> {
-  for (let at = 0; at < archive.length; ) {
-    const header = archive.subarray(at, at + 512);
-    if (header.every((byte) => byte === 0)) return;
-    if (header[156] !== 0x30 || !header.toString('latin1', 257).startsWith('ustar')) throw new Error(`tar member at ${at} is not a regular file`);
-    const octal = (from: number, to: number): number => Number.parseInt(text(header.subarray(from, to)).trim(), 8);
-    const size = octal(124, 136);
-    at += 512;
-    yield { name: text(header.subarray(0, 100)).replace(/^\.\//, ''), mode: octal(100, 108), mtime: octal(136, 148), content: archive.subarray(at, at + size) };
-    at += Math.ceil(size / 512) * 512;
-  }
-}
 
 let files: TarFile[] | undefined;
 

@@ -2,6 +2,7 @@ import { FormatError } from '../../base/errors.ts';
 
 export interface TarFile {
   name: string;
+  mode: number;
   /** Seconds since the epoch. */
   mtime: number;
   content: Buffer;
@@ -9,7 +10,7 @@ export interface TarFile {
 
 const blockLength = 512;
 
-/** Regular files of a tar archive (ustar, short names): all that the demo's data uses; anything else is FormatError. */
+/** Regular files of a tar archive (ustar, short names): all that the demo's and the tests' data use; anything else is FormatError. */
 export function* tarFiles(archive: Buffer): Generator<TarFile, void, undefined> {
   for (let at = 0; at < archive.length; ) {
     const header = archive.subarray(at, at + blockLength);
@@ -19,7 +20,7 @@ export function* tarFiles(archive: Buffer): Generator<TarFile, void, undefined> 
     }
     const size = octal(header, 124, 136);
     at += blockLength;
-    yield { name: text(header.subarray(0, 100)).replace(/^\.\//, ''), mtime: octal(header, 136, 148), content: archive.subarray(at, at + size) };
+    yield { name: text(header.subarray(0, 100)).replace(/^\.\//, ''), mode: octal(header, 100, 108), mtime: octal(header, 136, 148), content: archive.subarray(at, at + size) };
     at += Math.ceil(size / blockLength) * blockLength;
   }
 }

@@ -73,6 +73,12 @@ async function isStillThere(handle: FileHandle, path: string): Promise<boolean> 
 }
 
 /**
+ * Every lock that is held. A lock that nobody refers to any more must not end: Node closes a collected file handle, and with it
+ * the lock would go at a moment that nobody chose.
+ */
+const heldLocks = new Set<LockFile>();
+
+/**
  * A held `flock(2)` on a lock file (spec formats 4.6), seen by every process of the host and by other holders in this one.
  * Ends with `release`, with the `using` block, or with the process.
  */
@@ -85,6 +91,7 @@ export class LockFile implements Disposable {
     this.path = path;
     this.mode = mode;
     this.#handle = handle;
+    heldLocks.add(this);
   }
 
   /**
@@ -123,6 +130,7 @@ export class LockFile implements Disposable {
     const handle = this.#handle;
     if (handle === null) return;
     this.#handle = null;
+    heldLocks.delete(this);
     unlockFlock(handle.fd);
     // The lock has ended; a failing close of a file that was not written loses nothing.
     void handle.close().catch(() => {});

@@ -100,10 +100,18 @@ const holder = `
   const { Datastore } = await import(base + '/datastore.ts');
   const { createLockedGroup } = await import(base + '/groups.ts');
   const { SnapshotReader } = await import(base + '/snapshot-reader.ts');
-  const store = await Datastore.open({ name: 'main', path, locksRoot: locks });
-  const group = await createLockedGroup(store, '', { type: 'host', id: 'signed' }, 'root@pam');
-  const reader = await SnapshotReader.open(store, '', { type: 'host', id: 'plain', time: 1760086400 });
-  const manifest = await store.locks.manifest('', { type: 'vm', id: '100', time: 1760086800 });
+  async function takeLocks() {
+    const store = await Datastore.open({ name: 'main', path, locksRoot: locks });
+    await createLockedGroup(store, '', { type: 'host', id: 'signed' }, 'root@pam');
+    await SnapshotReader.open(store, '', { type: 'host', id: 'plain', time: 1760086400 });
+    await store.locks.manifest('', { type: 'vm', id: '100', time: 1760086800 });
+  }
+  await takeLocks();
+  // Nothing refers to the locks any more: they must hold all the same, whenever garbage is collected.
+  for (let round = 0; round < 3; round += 1) {
+    globalThis.gc();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
   console.log('held');
   process.stdin.resume();
   process.stdin.on('end', () => process.kill(process.pid, 'SIGKILL'));
@@ -119,12 +127,12 @@ test('locks bind other processes, and end with a killed one', async () => {
   await using golden = await goldenStore();
   const { store, folder } = golden;
   const base = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '');
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', holder, base, store.path, join(folder, 'locks')], {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--expose-gc', '--input-type=module', '-e', holder, base, store.path, join(folder, 'locks')], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const exited = once(child, 'exit');
   try {
-    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+    const [line] = (await Promise.race([once(createInterface({ input: child.stdout }), 'line'), exited])) as [unknown];
     assert.equal(line, 'held');
     await expectHeld(store);
     // A manifest is waited for: the update succeeds as soon as the other process is gone.

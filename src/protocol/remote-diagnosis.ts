@@ -41,8 +41,10 @@ export interface RemoteDiagnosis extends ProbeResult {
 
 /** Namespaces and tokens as used here came with 2.2. */
 const oldestVersion = [2, 2];
-/** `Date` is exact to a second; beyond this, times of snapshots and freshness alarms become misleading, tickets fail at 5 min. */
+/** `Date` is exact to a second; beyond this, times of snapshots become misleading: worth a warning. */
 const toleratedClockOffsetMs = 30_000;
+/** Beyond this nothing that compares a time of one side with one of the other can be trusted: expiries, ages of copies, keep rules. */
+const maxClockOffsetMs = 300_000;
 const expiryNoticeSeconds = 14 * 86_400;
 /** Where a snapshot is looked for that the rate can be measured over. */
 const maxMeasureStores = 4;
@@ -63,9 +65,7 @@ export async function diagnoseRemote(endpoint: RemoteEndpoint, use: RemoteUse = 
     namespaces: undefined,
     groupCount: undefined,
   };
-  const clock = clockDiagnosis(result.clockOffsetMs);
-  if (clock !== undefined) result.warnings.push(clock);
-  if (result.problem !== undefined) return result;
+  if (result.problem !== undefined) return judgeClock(result);
   const { signal, limiter, trusted } = options;
   const rest = new RestClient(endpoint, { signal, limiter, trusted });
   try {
@@ -77,6 +77,15 @@ export async function diagnoseRemote(endpoint: RemoteEndpoint, use: RemoteUse = 
   } finally {
     rest.close();
   }
+  return judgeClock(result);
+}
+
+/** Clocks far apart are the cause when nothing else is; otherwise, and when they are little apart, something to know. */
+function judgeClock(result: RemoteDiagnosis): RemoteDiagnosis {
+  const clock = clockDiagnosis(result.clockOffsetMs);
+  if (clock === undefined) return result;
+  if (result.problem === undefined && Math.abs(result.clockOffsetMs ?? 0) > maxClockOffsetMs) result.problem = clock;
+  else result.warnings.push(clock);
   return result;
 }
 

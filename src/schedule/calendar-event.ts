@@ -157,13 +157,8 @@ type Fields = Omit<CalendarEvent, 'text' | 'utc'>;
 function readFields(text: CalendarText): Fields | null {
   if (text.done) return text.fail('date or time specification');
   if (/[ \t]$/.test(text.text)) return text.fail('unexpected blank at the end', text.text.length - 1);
-  let weekdays: AllowedValues = new Uint8Array(7).fill(1);
-  if (text.startsWithLetter()) {
-    const given = text.weekdays();
-    if (given === null) return null;
-    weekdays = given;
-    text.blanks();
-  }
+  const weekdays = text.leadingWeekdays();
+  if (weekdays === null) return null;
   const date = readDate(text);
   if (date !== null) text.blanks();
   let time: TimeFields | null = { hours: only(hourUnit, 0), minutes: only(minuteUnit, 0), seconds: only(minuteUnit, 0) };

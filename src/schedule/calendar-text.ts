@@ -45,10 +45,6 @@ export class CalendarText {
     while (this.text[this.at] === ' ' || this.text[this.at] === '\t') this.at += 1;
   }
 
-  startsWithLetter(): boolean {
-    return isLetter(this.text[this.at]);
-  }
-
   /** Notes a failure at `at` (default: here). */
   fail(detail: string, at = this.at): null {
     if (at > this.#failedAt) {
@@ -74,8 +70,16 @@ export class CalendarText {
     return value > max ? this.fail('time value too large', start) : value;
   }
 
+  /** Weekdays at the beginning with the blanks after them; none given = every day. */
+  leadingWeekdays(): AllowedValues | null {
+    if (!isLetter(this.text[this.at])) return new Uint8Array(7).fill(1);
+    const given = this.#weekdays();
+    if (given !== null) this.blanks();
+    return given;
+  }
+
   /** Weekdays such as `mon..fri,sun`: seven flags, Monday first (spec calendar-events 1.1). */
-  weekdays(): AllowedValues | null {
+  #weekdays(): AllowedValues | null {
     const allowed = new Uint8Array(7);
     do {
       const first = this.#weekday();

@@ -21,13 +21,8 @@ function readTimeOfDay(text: CalendarText): number | null {
 }
 
 function readDuration(text: CalendarText): DailyDuration | null {
-  let weekdays: AllowedValues = new Uint8Array(7).fill(1);
-  if (text.startsWithLetter()) {
-    const given = text.weekdays();
-    if (given === null) return null;
-    weekdays = given;
-    text.blanks();
-  }
+  const weekdays = text.leadingWeekdays();
+  if (weekdays === null) return null;
   const start = readTimeOfDay(text);
   if (start === null) return null;
   text.blanks();

@@ -1,5 +1,7 @@
 import { namespaceCount } from './made-source.ts';
-import { rateText, type Aim, type ScenarioResult } from './result.ts';
+import type { ClientScenario } from './client-scenarios.ts';
+import { rateText, type Aim, type ClientRun, type Measured, type PullRun, type ScenarioResult } from './result.ts';
+import type { Scenario } from './scenarios.ts';
 
 const mebibyte = 2 ** 20;
 const leastLoopbackRate = 180 * mebibyte;
@@ -8,7 +10,7 @@ const mostRssMiB = 300;
 const mostLoopDelayMs = 50;
 
 /** Each aim that a scenario says something of, and whether it is met. */
-export function aimsOf({ scenario, runs }: ScenarioResult): Aim[] {
+export function aimsOf({ scenario, runs }: ScenarioResult<Scenario, PullRun>): Aim[] {
   const ours = runs.find(({ who }) => who === 'farshore');
   if (ours === undefined) return [{ scenario: scenario.name, aim: 'the sync succeeds', found: 'failed', met: false }];
   const aims: Aim[] = [];
@@ -33,4 +35,37 @@ export function aimsOf({ scenario, runs }: ScenarioResult): Aim[] {
     if (figures?.loopDelayP99Ms !== undefined) aim(`${name}: event loop's delay, p99 below ${mostLoopDelayMs} ms`, `${figures.loopDelayP99Ms.toFixed(1)} ms`, figures.loopDelayP99Ms < mostLoopDelayMs);
   }
   return aims;
+}
+
+/** The least rate of a client's scenario: bytes or files per second. */
+const leastClientRates: Readonly<Record<string, number>> = {
+  'backup-image': 300 * mebibyte,
+  'backup-files': 20_000,
+  'backup-files-split': 20_000,
+  'backup-files-unchanged': 200_000,
+  'restore-image': 200 * mebibyte,
+  'restore-tree': 200 * mebibyte,
+};
+const mostClientRssMb = 200;
+const mostServerRssMb = 300;
+const leastChunkerRate = 1e9;
+
+export function aimsOfClient({ scenario, runs }: ScenarioResult<ClientScenario, ClientRun>): Aim[] {
+  const ours = runs.find(({ who }) => who === 'farshore');
+  if (ours === undefined) return [{ scenario: scenario.name, aim: 'it succeeds', found: 'failed', met: false }];
+  const aims: Aim[] = [];
+  const aim = (text: string, found: string, met: boolean): void => void aims.push({ scenario: scenario.name, aim: text, found, met });
+  const least = leastClientRates[scenario.name];
+  if (least !== undefined) aim(`at least ${rateText(scenario.measure, least)}`, rateText(scenario.measure, ours.rate), ours.rate >= least);
+  const reference = runs.find(({ who }) => who === 'reference');
+  if (reference !== undefined) aim("not slower than the reference's client", `${(ours.rate / reference.rate).toFixed(2)} times as fast`, ours.rate >= reference.rate);
+  for (const [name, most, figures] of [['client', mostClientRssMb, ours.figures], ['server', mostServerRssMb, ours.server]] as const) {
+    const found = figures?.peakRssMiB;
+    if (found !== undefined) aim(`${name}: at most ${most} MB resident`, `${found.toFixed(0)} MiB`, found * mebibyte <= most * 1e6);
+  }
+  return aims;
+}
+
+export function aimsOfChunker({ scenario, runs }: ScenarioResult<Measured, ClientRun>): Aim[] {
+  return runs.map(({ rate }) => ({ scenario: scenario.name, aim: `at least ${leastChunkerRate / 1e9} GB/s on one core`, found: `${(rate / 1e9).toFixed(2)} GB/s`, met: rate >= leastChunkerRate }));
 }

@@ -1,6 +1,6 @@
 import type { ProcessFigures } from '../test/support/process-meter.ts';
 import type { SourceProcessFigures } from '../test/support/source-process.ts';
-import type { Measure, Scenario } from './scenarios.ts';
+import type { Measure } from './scenarios.ts';
 import type { Stock } from './stock.ts';
 
 export type Who = 'farshore' | 'one connection' | 'rsync' | 'reference';
@@ -11,13 +11,16 @@ export interface Run {
   seconds: number;
   /** False: ended by the time limit; the rates are those until then. */
   finished: boolean;
-  /** What its datastore held afterwards. */
-  stock: Stock;
   /** In the unit of the scenario's measure, per second. */
   rate: number;
   /** Our rate by this one's. */
   oursIsFaster: number | null;
   figures: Partial<ProcessFigures>;
+}
+
+export interface PullRun extends Run {
+  /** What its datastore held afterwards. */
+  stock: Stock;
   /** Of our server as the source; null for rsync, which reads past it. */
   source: SourceProcessFigures | null;
   /** Connections through the line. */
@@ -32,9 +35,22 @@ export interface Missing {
   error?: string;
 }
 
-export interface ScenarioResult {
-  scenario: Scenario;
-  runs: Run[];
+/** A contestant's client against our server, or one that needs no server. */
+export interface ClientRun extends Run {
+  /** Of our server, from its start on; null: none was needed. */
+  server: ProcessFigures | null;
+}
+
+/** What is measured. */
+export interface Measured {
+  name: string;
+  title: string;
+  measure: Measure;
+}
+
+export interface ScenarioResult<S extends Measured = Measured, R extends Run = Run> {
+  scenario: S;
+  runs: R[];
   missing: Missing[];
 }
 
@@ -47,15 +63,10 @@ export interface Aim {
 
 const mebibyte = 2 ** 20;
 
+/** Of a pull. */
 export function rateOf(measure: Measure, stock: Stock, seconds: number): number {
-  switch (measure) {
-    case 'bytes':
-      return stock.chunkBytes / seconds;
-    case 'snapshots':
-      return stock.snapshots / seconds;
-    case 'runs':
-      return 1 / seconds;
-  }
+  if (measure === 'bytes') return stock.chunkBytes / seconds;
+  return measure === 'snapshots' ? stock.snapshots / seconds : 1 / seconds;
 }
 
 export function rateText(measure: Measure, rate: number): string {
@@ -64,6 +75,8 @@ export function rateText(measure: Measure, rate: number): string {
       return `${(rate / mebibyte).toFixed(1)} MiB/s`;
     case 'snapshots':
       return `${rate.toFixed(1)} snapshots/s`;
+    case 'files':
+      return `${rate.toFixed(0)} files/s`;
     case 'runs':
       return '';
   }

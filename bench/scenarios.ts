@@ -1,17 +1,16 @@
 import type { LineShape } from '../test/support/delay-proxy.ts';
 import type { SourceContent } from './made-source.ts';
+import type { Measured } from './result.ts';
 
 const mebibyte = 2 ** 20;
 
-/** What counts in a scenario: stored bytes or snapshots a second, or how soon a run that has nothing to do is over. */
-export type Measure = 'bytes' | 'snapshots' | 'runs';
+/** What counts in a scenario: bytes, snapshots or files a second, or how soon a run that has nothing to do is over. */
+export type Measure = 'bytes' | 'snapshots' | 'files' | 'runs';
 
-export interface Scenario {
-  name: string;
-  title: string;
+/** A pull. */
+export interface Scenario extends Measured {
   content: SourceContent;
   line: LineShape | null;
-  measure: Measure;
   /** Everything was copied before, without the line; a run that finds nothing new is measured. */
   again: boolean;
   /** Our own engine on one connection with twenty chunks in flight runs, too. */

@@ -26,10 +26,11 @@ export class FarshoreServer implements AsyncDisposable {
     this.#process = child;
   }
 
-  /** Listens on a free port of every address; `home` is made when it is missing. */
-  static async start(home: string): Promise<FarshoreServer> {
+  /** Listens on a free port of every address; `home` is made when it is missing. `node`: this Node with these options runs it. */
+  static async start(home: string, { node, env }: { node?: readonly string[]; env?: Readonly<Record<string, string>> } = {}): Promise<FarshoreServer> {
     await mkdir(home, { recursive: true });
-    const child = spawn(program, ['server', '--listen', '0.0.0.0:0'], { env: { ...process.env, FARSHORE_HOME: home }, stdio: ['ignore', 'inherit', 'pipe'] });
+    const [command, words] = node === undefined ? [program, []] : [process.execPath, [...node, program]];
+    const child = spawn(command, [...words, 'server', '--listen', '0.0.0.0:0'], { env: { ...process.env, ...env, FARSHORE_HOME: home }, stdio: ['ignore', 'inherit', 'pipe'] });
     const log: string[] = [];
     const ready = Promise.withResolvers<{ port: number; fingerprint: string }>();
     createInterface({ input: child.stderr }).on('line', (line) => {

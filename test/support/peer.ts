@@ -18,6 +18,8 @@ export interface RunOptions {
   /** Default 120 s. */
   timeoutMs?: number;
   cwd?: string;
+  /** Told of the process as soon as there is one. */
+  onSpawn?: (pid: number) => void;
 }
 
 /** Who the reference's client talks to. */
@@ -57,6 +59,7 @@ export function peerMissing(): string | null {
 export function runProgram(command: string, argv: readonly string[], options: RunOptions = {}): Promise<Ran> {
   const { promise, resolve, reject } = Promise.withResolvers<Ran>();
   const child = spawn(command, argv, { env: { ...process.env, ...options.env }, cwd: options.cwd, stdio: ['ignore', 'pipe', 'pipe'], timeout: options.timeoutMs ?? 120_000, killSignal: 'SIGKILL' });
+  if (child.pid !== undefined) options.onSpawn?.(child.pid);
   const out = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) child[name].setEncoding('utf8').on('data', (text: string) => (out[name] += text));
   child.on('error', reject);

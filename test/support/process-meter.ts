@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 
 export interface ProcessFigures {
   /** Of the whole life of the process. */
   peakRssMiB: number;
   loopDelayP99Ms: number;
   loopDelayMaxMs: number;
+  /** Of the time, how much the event loop was busy: 0 to 1. */
+  loopShare: number;
   cpuSeconds: number;
 }
 
@@ -21,6 +23,7 @@ export function peakRssMiB(pid: number | 'self'): number {
 export class ProcessMeter {
   readonly #delay = monitorEventLoopDelay({ resolution: resolutionMs });
   #cpu = process.cpuUsage();
+  #loop = performance.eventLoopUtilization();
 
   constructor() {
     this.#delay.enable();
@@ -29,6 +32,7 @@ export class ProcessMeter {
   restart(): void {
     this.#delay.reset();
     this.#cpu = process.cpuUsage();
+    this.#loop = performance.eventLoopUtilization();
   }
 
   figures(): ProcessFigures {
@@ -37,6 +41,7 @@ export class ProcessMeter {
       peakRssMiB: peakRssMiB('self'),
       loopDelayP99Ms: this.#delay.percentile(99) / 1e6,
       loopDelayMaxMs: this.#delay.max / 1e6,
+      loopShare: performance.eventLoopUtilization(this.#loop).utilization,
       cpuSeconds: (user + system) / 1e6,
     };
   }

@@ -41,8 +41,8 @@ export interface ExtractRequest {
   preludeTarget?: string | null;
   /** Give the target the metadata of the archive's root. Default true. */
   rootMetadata?: boolean;
-  /** Trouble with one entry: returns to go on, or throws. Default: throws the error. */
-  onError?: (error: StoreError, step: ExtractStep) => void;
+  /** Trouble with one entry at `path` in the archive (empty for the root): returns to go on, or throws. Default: throws the error. */
+  onError?: (error: StoreError, step: ExtractStep, path: Buffer) => void;
   log: ProgressLog;
   signal?: AbortSignal;
 }
@@ -116,16 +116,16 @@ class TreeExtractor implements Disposable {
     }
   }
 
-  #fail(name: Buffer, step: ExtractStep, cause: unknown): void {
+  #fail(path: Buffer, step: ExtractStep, cause: unknown): void {
     if (cause instanceof FormatError) throw cause;
     const inner = new StoreError('store.target', `failed to ${step}`, { cause });
-    const error = new StoreError('store.target', `error at entry ${shownPath(name)}`, { cause: inner });
+    const error = new StoreError('store.target', `error at entry ${shownPath(path.subarray(path.lastIndexOf(0x2f) + 1))}`, { cause: inner });
     if (this.#request.onError === undefined) throw error;
-    this.#request.onError(error, step);
+    this.#request.onError(error, step, path);
   }
 
-  #context(name: Buffer, path: Buffer, step: ExtractStep): ApplyContext {
-    return { attributes: this.#features, onError: (error) => this.#fail(name, step, error), log: this.#request.log, shown: shownPath(path) };
+  #context(path: Buffer, step: ExtractStep): ApplyContext {
+    return { attributes: this.#features, onError: (error) => this.#fail(path, step, error), log: this.#request.log, shown: shownPath(path) };
   }
 
   #prelude(content: Buffer): void {
@@ -199,16 +199,16 @@ class TreeExtractor implements Disposable {
       directory.fd = makeDirectory(parent, directory.name, mode, { allowExisting: this.#request.allowExistingDirectories ?? false });
     } catch (e) {
       directory.hasFailed = true;
-      this.#fail(directory.name, 'enter directory', e);
+      this.#fail(directory.path, 'enter directory', e);
     }
   }
 
   #leave(): void {
-    const { name, path, metadata, fd } = this.#open.pop()!;
+    const { path, metadata, fd } = this.#open.pop()!;
     if (fd === null) return;
     try {
       const isRoot = this.#open.length === 0;
-      if (!isRoot || (this.#request.rootMetadata ?? true)) applyMetadata(fd, metadata, this.#context(name, path, 'leave directory'));
+      if (!isRoot || (this.#request.rootMetadata ?? true)) applyMetadata(fd, metadata, this.#context(path, 'leave directory'));
     } finally {
       closeSync(fd);
     }
@@ -232,12 +232,12 @@ class TreeExtractor implements Disposable {
     try {
       fd = this.#make(directory, entry);
     } catch (e) {
-      this.#fail(entry.name, step, e);
+      this.#fail(path, step, e);
       return;
     }
     if (fd === null || entry.type === 'hardlink') return;
     try {
-      applyMetadata(fd, entry.metadata, this.#context(entry.name, path, step));
+      applyMetadata(fd, entry.metadata, this.#context(path, step));
     } finally {
       closeSync(fd);
     }
@@ -269,11 +269,11 @@ class TreeExtractor implements Disposable {
     try {
       file = new TargetFile(makeFile(directory, entry.name, { overwrite: this.#overwrite.files }), entry.size);
     } catch (e) {
-      this.#fail(entry.name, 'extract file', e);
+      this.#fail(path, 'extract file', e);
       return;
     }
     this.#file = { file, entry };
-    applyInitialFlags(file.fd, entry.metadata, this.#context(entry.name, path, 'extract file'));
+    applyInitialFlags(file.fd, entry.metadata, this.#context(path, 'extract file'));
     if (entry.payload === null) return;
     const { payload } = this.#request;
     if (payload === undefined) throw new FormatError('format.pxar', 'the contents are in a payload archive that is not at hand');
@@ -293,7 +293,7 @@ class TreeExtractor implements Disposable {
     } catch (e) {
       file[Symbol.dispose]();
       this.#file = null;
-      this.#fail(entry.name, 'extract file', e);
+      this.#fail(joinPath(this.#open.at(-1)!.path, entry.name), 'extract file', e);
     }
   }
 
@@ -306,10 +306,10 @@ class TreeExtractor implements Disposable {
     try {
       file.finish();
     } catch (e) {
-      this.#fail(entry.name, 'extract file', e);
+      this.#fail(path, 'extract file', e);
       return;
     }
-    applyMetadata(file.fd, entry.metadata, this.#context(entry.name, path, 'extract file'));
+    applyMetadata(file.fd, entry.metadata, this.#context(path, 'extract file'));
   }
 }
 

@@ -6,6 +6,8 @@ import { demoCommand } from './demo-command.ts';
 import { errorText } from '../terminal/program.ts';
 import { runManager } from './main.ts';
 import type { ManagerIo } from './main.ts';
+import { pxarCommands } from './pxar/commands.ts';
+import { processPxarIo } from './pxar-entry.ts';
 import { openLocalServer, serverCommand } from './server-command.ts';
 import { outputSettings, packageVersion, pauseOrWake, processInterrupts, sinkTo } from './process-io.ts';
 
@@ -31,7 +33,7 @@ export async function startManager(): Promise<void> {
       interrupts: processInterrupts,
       pause: pauseOrWake,
       server: { socketPath: join(paths.run, 'farshore.sock'), openLocal: () => openLocalServer(environment, (text) => stderr.write(`${text}\n`)) },
-      commands: [serverCommand(environment), demoCommand(environment)],
+      commands: [serverCommand(environment), demoCommand(environment), ...pxarCommands(processPxarIo, ['pxar'])],
       completion: { line: env['COMP_LINE'], point: env['COMP_POINT'] },
     };
     process.exitCode = await runManager(process.argv.slice(2), io);

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { pause } from '../base/async.ts';
 import { AbortedError } from '../base/errors.ts';
+import type { ByteOutput } from '../client/restore-target.ts';
 import type { InterruptSource } from '../terminal/interrupts.ts';
 import type { OutputSettings, TextSink } from '../terminal/output.ts';
 
@@ -34,6 +35,30 @@ export const processInterrupts: InterruptSource = {
     return () => process.off('SIGINT', handler);
   },
 };
+
+/** What ends a program in the middle: it cleans up and fails. */
+export const programInterrupts: InterruptSource = {
+  listen: (handler) => {
+    const stopInterrupt = processInterrupts.listen(handler);
+    process.on('SIGTERM', handler);
+    process.on('SIGHUP', handler);
+    return () => {
+      stopInterrupt();
+      process.off('SIGTERM', handler);
+      process.off('SIGHUP', handler);
+    };
+  },
+};
+
+/** The stream for bytes: a write is done when they are taken. */
+export function bytesTo(stream: NodeJS.WriteStream): ByteOutput {
+  return {
+    write: (bytes) =>
+      new Promise((resolve, reject) => {
+        stream.write(bytes, (e) => (e === null || e === undefined ? resolve() : reject(e)));
+      }),
+  };
+}
 
 export function sinkTo(stream: NodeJS.WriteStream): TextSink {
   return {

@@ -41,22 +41,24 @@ export class RestoreTarget implements ByteTarget, AsyncDisposable {
   readonly #temporary: string;
   readonly #handle: FileHandle;
   readonly #files: TargetCalls;
+  readonly #mode: number;
   #size = 0;
   #state: 'open' | 'closed' | 'done' = 'open';
 
-  private constructor(path: string, temporary: string, handle: FileHandle, files: TargetCalls) {
+  private constructor(path: string, temporary: string, handle: FileHandle, files: TargetCalls, mode: number) {
     this.#path = path;
     this.#temporary = temporary;
     this.#handle = handle;
     this.#files = files;
+    this.#mode = mode;
   }
 
-  /** `path` must not exist, not even as a dangling link. */
-  static async create(path: string, files: TargetCalls = nodeTargetCalls): Promise<RestoreTarget> {
+  /** `path` must not exist, not even as a dangling link. The file gets `mode` less the process's mask. */
+  static async create(path: string, files: TargetCalls = nodeTargetCalls, mode = 0o666): Promise<RestoreTarget> {
     try {
       await refuseExisting(path);
       const temporary = temporaryName(path);
-      return new RestoreTarget(path, temporary, await files.open(temporary, 'wx', 0o666), files);
+      return new RestoreTarget(path, temporary, await files.open(temporary, 'wx', mode), files, mode);
     } catch (e) {
       throw targetError(e, `unable to create target file ${quotedPath(path)}`);
     }
@@ -103,7 +105,7 @@ export class RestoreTarget implements ByteTarget, AsyncDisposable {
     } catch (e) {
       if (!noLinkCodes.has(errorCode(e))) throw e;
       // An empty file takes the name, so that nothing of somebody else can be replaced.
-      await (await this.#files.open(this.#path, 'wx', 0o666)).close();
+      await (await this.#files.open(this.#path, 'wx', this.#mode)).close();
       await this.#files.rename(this.#temporary, this.#path);
       return;
     }

@@ -39,6 +39,18 @@ export class ArchiveDecoder {
     return events;
   }
 
+  /**
+   * Passes over the content or table that comes next; as many bytes are to be left out of the input (0: none). Their end is told by the next push, which may be
+   * an empty one. For who can seek and needs no contents.
+   */
+  passOver(): number {
+    if ((this.#state !== 'content' && this.#state !== 'table') || this.#queue.length > 0) return 0;
+    const length = this.#left;
+    this.#position += length;
+    this.#left = 0;
+    return length;
+  }
+
   /** The input has ended: is the archive whole? */
   finish(): void {
     if (this.#state !== 'end') throw pxarError('unexpected end of the archive');

@@ -12,12 +12,12 @@ export const exitFailure = 255;
 /** An output format that there is not, seen after the request was made (spec manager-cli 1.6). */
 const exitUnknownFormat = 101;
 
-/** `Error: message`, its causes and its hint (spec manager-cli 1.6). */
-export function errorText(thrown: unknown): string {
+/** `Error: message`, its causes and its hint (spec manager-cli 1.6). `label`: what stands before the message. */
+export function errorText(thrown: unknown, label = 'Error'): string {
   const error = toError(thrown);
   const causes: string[] = [];
   for (let at = error.cause; at !== undefined && at !== null && causes.length < 20; at = at instanceof Error ? at.cause : undefined) causes.push(toError(at).message);
-  const lines = [`Error: ${error.message}`];
+  const lines = [`${label}: ${error.message}`];
   if (causes.length === 1) lines.push('', 'Caused by:', `    ${causes[0]}`);
   else if (causes.length > 1) lines.push('', 'Caused by:', ...causes.map((cause, number) => `${String(number).padStart(5)}: ${cause}`));
   if (error instanceof FarshoreError && error.hint !== undefined) lines.push('', `Hint: ${error.hint}`);

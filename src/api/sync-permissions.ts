@@ -1,5 +1,7 @@
 import { namespaceAclPath } from '../access/datastore-access.ts';
 import type { AccessControl } from '../access/access-control.ts';
+import { HttpError } from '../base/errors.ts';
+import type { EncryptionKeys } from '../config/encryption-keys.ts';
 import type { SyncJob } from '../config/job-config.ts';
 import type { Privilege } from '../config/privileges.ts';
 import { superuser } from '../config/user-config.ts';
@@ -68,4 +70,14 @@ export function requirePull(access: AccessControl, authId: string, pull: Omit<Sy
   if (pull['remove-vanished'] === true) access.require(authId, anchorPath(pull), ['Datastore.Prune']);
   if (pull.remote === undefined) access.require(authId, namespaceAclPath(pull['remote-store'], ''), ['Datastore.Backup']);
   else access.require(authId, `/remote/${pull.remote}/${pull['remote-store']}`, ['Remote.Read']);
+}
+
+/**
+ * A key that a job uses, with the rights of the job's owner. HttpError 400 in the reference's words: whether there is such a key is nobody's business who may
+ * not use it. An archived key does not encrypt.
+ */
+export function requireKey(keys: Pick<EncryptionKeys, 'find'>, access: AccessControl, owner: string, id: string, use: 'encrypt' | 'decrypt'): void {
+  const key = keys.find(id);
+  const usable = key !== undefined && (use === 'decrypt' || key['archived-at'] === undefined);
+  if (!usable || !access.check(owner, `/system/encryption-keys/${id}`, ['Sys.Modify'])) throw new HttpError(400, `no such key or cannot access key '${id}'`);
 }

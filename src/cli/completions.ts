@@ -24,6 +24,8 @@ export const datastores: Completion = async (api) => listField(api, '/config/dat
 
 export const remotes: Completion = async (api) => listField(api, '/config/remote', 'name');
 
+export const encryptionKeys: Completion = async (api) => listField(api, '/config/encryption-keys', 'id', { 'include-archived': true });
+
 export const syncJobs: Completion = async (api) => listField(api, '/config/sync', 'id', { 'sync-direction': 'all' });
 
 export const pruneJobs: Completion = async (api) => listField(api, '/config/prune', 'id');

@@ -12,6 +12,7 @@ import { aclCommands } from './commands/acl.ts';
 import { datastoreCommands } from './commands/datastores.ts';
 import { pruneJobCommands, syncJobCommands, verifyJobCommands } from './commands/jobs.ts';
 import { nodeCommands, versionCommand } from './commands/node.ts';
+import { encryptionKeyCommands } from './commands/encryption-keys.ts';
 import { remoteCommands } from './commands/remotes.ts';
 import { garbageCollectionCommands, taskCommands, transferCommands } from './commands/tasks.ts';
 import { userCommands } from './commands/users.ts';
@@ -42,6 +43,7 @@ export const managerCommands: readonly Command[] = [
   ...garbageCollectionCommands,
   ...pruneJobCommands,
   ...transferCommands,
+  ...encryptionKeyCommands,
   ...remoteCommands,
   ...syncJobCommands,
   ...taskCommands,

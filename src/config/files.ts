@@ -13,7 +13,7 @@ export function sharedPlace(paths: InstallationPaths, name: string): ConfigFileP
     path,
     lock: lockOf(path),
     rights: { mode: 0o640, owner: gid === undefined ? null : { uid: 0, gid } },
-    lockRights: lockRights(paths),
+    lockRights: serviceLockRights(paths),
   };
 }
 
@@ -24,7 +24,7 @@ export function secretPlace(paths: InstallationPaths, name: string): ConfigFileP
     path,
     lock: `${path}.lock`,
     rights: { mode: 0o600, owner: paths.serviceUser === null ? null : { uid: 0, gid: 0 } },
-    lockRights: lockRights(paths),
+    lockRights: serviceLockRights(paths),
   };
 }
 
@@ -34,7 +34,8 @@ export function serviceSecretPlace(paths: InstallationPaths, name: string): Conf
   return { ...place, rights: paths.serviceUser === null ? { mode: 0o600, owner: null } : { mode: 0o640, owner: paths.serviceUser } };
 }
 
-function lockRights(paths: InstallationPaths): ConfigFilePlace['lockRights'] {
+/** Of lock files that the reference's services share. */
+export function serviceLockRights(paths: InstallationPaths): ConfigFilePlace['lockRights'] {
   return { mode: paths.serviceUser === null ? 0o600 : 0o660, owner: paths.serviceUser };
 }
 

@@ -19,6 +19,7 @@ import type { ProgressLog } from '../base/log.ts';
 import { aclFile } from '../config/acl-config.ts';
 import { datastoreTable } from '../config/datastore-config.ts';
 import { domainFile } from '../config/domain-config.ts';
+import { EncryptionKeys } from '../config/encryption-keys.ts';
 import { settingsFile } from '../config/farshore-config.ts';
 import { loadInstanceId } from '../config/instance-id.ts';
 import { prepareInstallation, type InstallationPaths } from '../config/home.ts';
@@ -99,6 +100,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const login = new Login({ keys, accounts, realmOf, secondFactor: new SecondFactor(files.tfa, clock), clock });
   const settings = settingsFile(installation);
   const secrets = new RemoteSecrets(installation, settings);
+  const encryptionKeys = new EncryptionKeys(installation);
 
   const folder = { path: installation.tasks, owner: installation.serviceUser };
   const tasks = new WorkerTasks({ folder, node, clock, log });
@@ -109,7 +111,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const journals = new Journals(join(installation.state, 'possession'), log);
   const syncRuns = new SyncRuns({ datastores, remotes: tables.remotes, secrets, settings, jobs: tables.syncJobs, access, journals, ground });
 
-  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, secrets, tasks, states, ground, datastores, journals, syncRuns, certificate: () => certificate, certificates: () => [certificateInfo('proxy.pem', certificate.certificate)], instanceId: await loadInstanceId(installation), locksRoot: installation.locks, authLog: writeAuthLog });
+  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificate: () => certificate, certificates: () => [certificateInfo('proxy.pem', certificate.certificate)], instanceId: await loadInstanceId(installation), locksRoot: installation.locks, authLog: writeAuthLog });
   const endpoints: Endpoint[] = built.endpoints;
   const router = new Router({
     endpoints,

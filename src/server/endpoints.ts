@@ -1,6 +1,7 @@
 import type { AccessControl } from '../access/access-control.ts';
 import type { AccountChanger, Accounts } from '../access/accounts.ts';
 import type { Login } from '../access/login.ts';
+import { absentEndpoints } from '../api/absent.ts';
 import { aclEndpoints } from '../api/access/acl.ts';
 import { domainEndpoints } from '../api/access/domains.ts';
 import { passwordEndpoints } from '../api/access/password.ts';
@@ -19,6 +20,7 @@ import { adminVerifyEndpoints } from '../api/admin/verify.ts';
 import type { AuthLog } from '../api/auth-log.ts';
 import { backupEndpoints } from '../api/backup.ts';
 import { datastoreConfigEndpoints } from '../api/config/datastore.ts';
+import { encryptionKeyEndpoints } from '../api/config/encryption-keys.ts';
 import { pruneConfigEndpoints } from '../api/config/prune.ts';
 import { remoteScanEndpoints } from '../api/config/remote-scan.ts';
 import { remoteTestEndpoints } from '../api/config/remote-test.ts';
@@ -49,6 +51,7 @@ import type { Clock } from '../base/clock.ts';
 import type { ProgressLog } from '../base/log.ts';
 import type { AclFile } from '../config/acl-config.ts';
 import type { DatastoreTable } from '../config/datastore-config.ts';
+import type { EncryptionKeys } from '../config/encryption-keys.ts';
 import type { SectionFile } from '../config/files.ts';
 import type { PruneJobTable, SyncJobTable, VerifyJobTable } from '../config/job-config.ts';
 import type { RemoteTable } from '../config/remote-config.ts';
@@ -71,6 +74,7 @@ export interface ApiParts {
   changer: AccountChanger;
   login: Login;
   secrets: RemoteSecrets;
+  encryptionKeys: EncryptionKeys;
   tasks: WorkerTasks;
   states: JobStates;
   ground: JobGround;
@@ -88,7 +92,7 @@ export interface ApiParts {
 export function apiEndpoints(parts: ApiParts): { endpoints: Endpoint[]; jobSources: JobSource[] } {
   const runs = maintenanceRuns(parts);
   return {
-    endpoints: [...generalEndpoints(parts), ...accessEndpoints(parts), ...nodeEndpoints(parts), ...contentEndpoints(parts, runs), ...configEndpoints(parts), ...syncEndpoints(parts)],
+    endpoints: [...generalEndpoints(parts), ...accessEndpoints(parts), ...nodeEndpoints(parts), ...contentEndpoints(parts, runs), ...configEndpoints(parts), ...syncEndpoints(parts), ...absentEndpoints()],
     jobSources: [runs.collections.jobSource(), runs.prunes.jobSource(), runs.verifications.jobSource(), parts.syncRuns.jobSource()],
   };
 }
@@ -147,9 +151,10 @@ function configEndpoints(parts: ApiParts): Endpoint[] {
   ];
 }
 
-function syncEndpoints({ tables, access, states, syncRuns, datastores }: ApiParts): Endpoint[] {
+function syncEndpoints({ tables, access, states, syncRuns, datastores, encryptionKeys, options }: ApiParts): Endpoint[] {
   return [
-    ...syncConfigEndpoints({ jobs: tables.syncJobs, access, states }),
+    ...syncConfigEndpoints({ jobs: tables.syncJobs, access, states, keys: encryptionKeys }),
+    ...encryptionKeyEndpoints({ keys: encryptionKeys, access, jobs: tables.syncJobs, clock: options.clock }),
     ...syncAdminEndpoints({ jobs: tables.syncJobs, access, states, runSyncJob: (id, authId) => syncRuns.runJob(id, authId) }),
     ...pullEndpoints({ access, datastores, pull: (parameters, authId) => syncRuns.pull(parameters, authId) }),
   ];

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { syncAdminEndpoints } from '../../src/api/admin/sync.ts';
 import { datastoreConfigEndpoints } from '../../src/api/config/datastore.ts';
+import { encryptionKeyEndpoints } from '../../src/api/config/encryption-keys.ts';
 import { pruneConfigEndpoints } from '../../src/api/config/prune.ts';
 import { remoteScanEndpoints } from '../../src/api/config/remote-scan.ts';
 import { remoteTestEndpoints } from '../../src/api/config/remote-test.ts';
@@ -15,9 +16,11 @@ import type { Endpoint } from '../../src/api/endpoint.ts';
 import { pullEndpoints } from '../../src/api/pull.ts';
 import type { PullParameters } from '../../src/api/sync-runs.ts';
 import { Router } from '../../src/api/router.ts';
+import { systemClock } from '../../src/base/clock.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { aclFile, type AclFile } from '../../src/config/acl-config.ts';
 import { datastoreTable, type DatastoreTable } from '../../src/config/datastore-config.ts';
+import { EncryptionKeys } from '../../src/config/encryption-keys.ts';
 import { settingsFile } from '../../src/config/farshore-config.ts';
 import { pruneJobTable, syncJobTable, verifyJobTable, type PruneJobTable, type SyncJobTable, type VerifyJobTable } from '../../src/config/job-config.ts';
 import { remoteTable, type RemoteTable } from '../../src/config/remote-config.ts';
@@ -62,6 +65,7 @@ export async function configApi(t: TestContext, golden: 'source' | 'target', sto
     return Promise.resolve('UPID:started');
   };
   const jobs = parts.syncJobs;
+  const keys = new EncryptionKeys(paths);
   const endpoints: Endpoint[] = [
     ...datastoreConfigEndpoints({
       table: parts.table,
@@ -73,7 +77,8 @@ export async function configApi(t: TestContext, golden: 'source' | 'target', sto
     ...remoteConfigEndpoints({ ...parts, access, jobs }),
     ...remoteScanEndpoints(parts),
     ...remoteTestEndpoints({ ...parts, access, jobs }),
-    ...syncConfigEndpoints({ jobs, access, states }),
+    ...syncConfigEndpoints({ jobs, access, states, keys }),
+    ...encryptionKeyEndpoints({ keys, access, jobs, clock: systemClock }),
     ...pruneConfigEndpoints({ jobs: parts.pruneJobs, access, states }),
     ...verifyConfigEndpoints({ jobs: parts.verifyJobs, access, states }),
     ...syncAdminEndpoints({ jobs, access, states, runSyncJob: start }),

@@ -38,6 +38,8 @@ export interface JobUpdate<T> {
   keepComment?: boolean;
   /** Refuses by an exception; called under the file's lock with the job as it was and as it becomes. */
   check(before: T, after: T): void;
+  /** What else becomes of the job by this change; before the check. */
+  amend?: (before: T, after: T) => T;
 }
 
 /** Changes a job. A changed schedule counts from now on, so that nothing fires for the past. ConfigError `no such sync 'x'`. */
@@ -47,7 +49,8 @@ export async function updateJob<S extends TObject>(section: JobSection<S>, id: s
     id,
     (record) => {
       const before = record as Static<S> & ScheduledRecord;
-      const after = changedRecord(before, update.changes, { keepComment: update.keepComment === true });
+      const changed = changedRecord(before, update.changes, { keepComment: update.keepComment === true });
+      const after = update.amend?.(before, changed) ?? changed;
       update.check(before, after);
       const schedule = update.changes.set?.schedule;
       renewed = scheduleChanges(before.schedule, { ...(schedule === undefined ? {} : { schedule }), remove: update.changes.delete ?? [] });

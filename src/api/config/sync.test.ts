@@ -86,8 +86,8 @@ test('what a change is refused for', async (t) => {
   assert.match(await refused({ delete: ['resync-corrupt'] }), /is not defined in the enumeration/);
   assert.equal(await refused({ comment: 'x', digest: wrongDigest }), '400 detected modified configuration - file changed by other user? Try again.');
   assert.equal(await server.refusal(admin, 'PUT', '/config/sync/nosuch', { comment: 'x' }), "400 no such sync 'nosuch'");
-  assert.match(await refused({ 'associated-key': ['old'] }), /^400 parameter verification failed - 'associated-key': this version cannot encrypt or decrypt/);
-  assert.match(await refused({ 'sync-direction': 'push', 'active-encryption-key': 'kkk' }), /^400 parameter verification failed - 'active-encryption-key': this version cannot/);
+  assert.equal(await refused({ 'associated-key': ['old'] }), "400 no such key or cannot access key 'old'");
+  assert.equal(await refused({ 'sync-direction': 'push', 'active-encryption-key': 'kkk' }), "400 no such key or cannot access key 'kkk'");
   assert.deepEqual(await read(made, 'job1'), { ...job, 'unmount-on-done': true });
   for (const fields of [{ 'resync-corrupt': true }, { 'sync-direction': 'push' }, { 'sync-direction': 'pull', delete: ['remote'], 'remote-store': 'main' }]) assert.equal(await server.data(admin, 'PUT', '/config/sync/job1', fields), null);
 });

@@ -2,21 +2,23 @@ import { Type } from 'typebox';
 import type { AccessControl } from '../../access/access-control.ts';
 import { HttpError } from '../../base/errors.ts';
 import { syncJobSchema, type SyncJob, type SyncJobTable } from '../../config/job-config.ts';
+import type { EncryptionKeys } from '../../config/encryption-keys.ts';
 import { configDigest, deletable, jobId, oneOf } from '../../config/schemas.ts';
+import { superuser } from '../../config/user-config.ts';
 import { namespaceDepth } from '../../format/backup-path.ts';
 import { normalizeHumanByte } from '../../format/human-byte.ts';
-import { ParameterError } from '../../protocol/parameters.ts';
 import { parseGroupFilter } from '../../replication/group-filter.ts';
 import type { JobStates } from '../../schedule/job-states.ts';
 import { jsonEndpoint, Reply, type Endpoint } from '../endpoint.ts';
 import { groupFilterList } from '../group-filter-parameter.ts';
-import { maySeeSyncJob, mayModifySyncJob } from '../sync-permissions.ts';
+import { maySeeSyncJob, mayModifySyncJob, requireKey } from '../sync-permissions.ts';
 import { createJob, removeJob, trimmedComment, updateJob, type JobSection } from './job-section.ts';
 
 export interface SyncConfigParts {
   jobs: SyncJobTable;
   access: AccessControl;
   states: JobStates;
+  keys: Pick<EncryptionKeys, 'find'>;
 }
 
 export const listedDirection = Type.Optional(oneOf(['all', 'push', 'pull'], 'Direction of the jobs to list.', { default: 'pull' }));
@@ -58,29 +60,41 @@ function normalized<T extends Partial<SyncJob>>(given: T): T {
   return result;
 }
 
-/** A job that asks for encryption must not run without it. */
-function refuseKeys(given: Partial<SyncJob>): void {
-  const names = (['active-encryption-key', 'associated-key'] as const).filter((name) => given[name] !== undefined);
-  if (names.length > 0) throw new ParameterError(names.map((name) => [name, 'this version cannot encrypt or decrypt while it syncs']));
+/** HttpError 400 when the job's owner may not use a key that the job names; an archived one does not encrypt. */
+function checkKeys({ keys, access }: Pick<SyncConfigParts, 'keys' | 'access'>, job: SyncJob, names: { active: boolean; associated: boolean }): void {
+  const owner = job.owner ?? superuser;
+  const active = names.active ? job['active-encryption-key'] : undefined;
+  if (active !== undefined) requireKey(keys, access, owner, active, 'encrypt');
+  for (const id of names.associated ? (job['associated-key'] ?? []) : []) requireKey(keys, access, owner, id, 'decrypt');
+}
+
+/** A key that was active stays with the job: backups that it encrypted may need it. */
+function withFormerKey(before: SyncJob, after: SyncJob): SyncJob {
+  const former = before['active-encryption-key'];
+  const kept = after['associated-key'] ?? [];
+  if (former === undefined || former === after['active-encryption-key'] || kept.includes(former)) return after;
+  return { ...after, 'associated-key': [...kept, former] };
 }
 
 function requireModify(access: AccessControl, authId: string, ...jobs: SyncJob[]): void {
   if (!jobs.every((job) => mayModifySyncJob(access, authId, job))) throw new HttpError(400, 'permission check failed');
 }
 
-function checkNew(job: SyncJob): void {
+function checkNew(parts: SyncConfigParts, job: SyncJob): void {
   if (job.remote === undefined && job.store === job['remote-store']) throw new HttpError(400, "source and target datastore can't be the same");
   if (job['sync-direction'] === 'push' && job['resync-corrupt'] !== undefined) throw new HttpError(400, 'push jobs do not support resync-corrupt option');
   if (job['sync-direction'] !== 'push' && job['active-encryption-key'] !== undefined) throw new HttpError(400, "'active-encryption-key' only applies to push sync jobs");
-  refuseKeys(job);
   checkSyncDepth(job);
+  checkKeys(parts, job, { active: true, associated: true });
 }
 
-function checkChange(given: Partial<SyncJob>, after: SyncJob): void {
+function checkChange(parts: SyncConfigParts, given: Partial<SyncJob>, before: SyncJob, after: SyncJob): void {
   if (given['sync-direction'] === 'push' && given['resync-corrupt'] !== undefined) throw new HttpError(400, 'push jobs do not support resync-corrupt option');
   if (given['unmount-on-done'] === true && after['run-on-mount'] !== true) throw new HttpError(400, "'unmount-on-done' can only be set when 'run-on-mount' is enabled");
   if (after['sync-direction'] !== 'push' && after['active-encryption-key'] !== undefined) throw new HttpError(400, "'active-encryption-key' only applies to push sync jobs");
   checkSyncDepth(after);
+  const newOwner = after.owner !== before.owner;
+  checkKeys(parts, after, { active: newOwner || given['active-encryption-key'] !== undefined, associated: newOwner || given['associated-key'] !== undefined });
 }
 
 /** `/config/sync` (spec sync 2.3). */
@@ -88,7 +102,7 @@ export function syncConfigEndpoints(parts: SyncConfigParts): Endpoint[] {
   return [...readEndpoints(parts), ...writeEndpoints(parts)];
 }
 
-function readEndpoints({ jobs, access }: SyncConfigParts): Endpoint[] {
+function readEndpoints({ jobs, access }: Pick<SyncConfigParts, 'jobs' | 'access'>): Endpoint[] {
   return [
     jsonEndpoint({
       method: 'GET',
@@ -118,7 +132,8 @@ function readEndpoints({ jobs, access }: SyncConfigParts): Endpoint[] {
   ];
 }
 
-function writeEndpoints({ jobs, access, states }: SyncConfigParts): Endpoint[] {
+function writeEndpoints(parts: SyncConfigParts): Endpoint[] {
+  const { jobs, access, states } = parts;
   const section: JobSection<typeof syncJobSchema> = { table: jobs, states, jobType: 'syncjob' };
   return [
     jsonEndpoint({
@@ -130,7 +145,7 @@ function writeEndpoints({ jobs, access, states }: SyncConfigParts): Endpoint[] {
       handler: async (given, caller) => {
         const job = trimmedComment(normalized(given));
         requireModify(access, caller.authId, job);
-        checkNew(job);
+        checkNew(parts, job);
         await createJob(section, job);
         return null;
       },
@@ -146,10 +161,10 @@ function writeEndpoints({ jobs, access, states }: SyncConfigParts): Endpoint[] {
         await updateJob(section, id, {
           changes: { delete: names, set },
           digest,
+          amend: withFormerKey,
           check: (before, after) => {
             requireModify(access, caller.authId, before, after);
-            refuseKeys(set);
-            checkChange(set, after);
+            checkChange(parts, set, before, after);
           },
         });
         return null;

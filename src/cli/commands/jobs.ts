@@ -1,7 +1,7 @@
 import { errorChain } from '../../base/errors.ts';
 import { authId, datastoreName, flag, jobId, keepOptions, oneOf, remoteName } from '../../config/schemas.ts';
 import type { Command, CommandContext } from '../command.ts';
-import { authIds, calendarEvents, datastores, groupFilterTexts, namespaces, pruneJobs, remoteNamespaces, remoteStores, remotes, syncJobs, verifyJobs } from '../completions.ts';
+import { authIds, calendarEvents, datastores, encryptionKeys, groupFilterTexts, namespaces, pruneJobs, remoteNamespaces, remoteStores, remotes, syncJobs, verifyJobs } from '../completions.ts';
 import { filterCell } from '../../terminal/renderers.ts';
 import { presentTask } from '../../terminal/task-follow.ts';
 import {
@@ -55,6 +55,8 @@ const syncSection: Section = {
     'group-filter': groupFilterTexts,
     schedule: calendarEvents,
     owner: authIds,
+    'active-encryption-key': encryptionKeys,
+    'associated-key': encryptionKeys,
   },
 };
 

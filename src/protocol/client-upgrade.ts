@@ -1,7 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { AbortedError, FarshoreError, HttpError } from '../base/errors.ts';
+import { AbortedError, FarshoreError, HttpError, NetworkError } from '../base/errors.ts';
 import { answerText, maxAnswerTextBytes } from './answer-text.ts';
 import { classifyNetworkError, networkError } from './network-error.ts';
 import { encodeQuery } from './query.ts';
@@ -24,13 +24,25 @@ export interface UpgradeRequest {
 }
 
 /**
- * New connection, `GET` with `Upgrade` and the 101 answer (spec backup-protocol 2). Bytes that follow the answer's
+ * Connection, `GET` with `Upgrade` and the 101 answer (spec backup-protocol 2). Bytes that follow the answer's
  * blank line are put back into the socket. Throws HttpError for another status, NetworkError, AbortedError.
+ *
+ * `idle` is a connection that was opened before and has nothing under way; if it turns out to be dead, a new one takes its place.
  */
-export async function openUpgraded(endpoint: RemoteEndpoint, upgrade: UpgradeRequest, options: ConnectOptions): Promise<TlsConnection> {
-  const connection = await connectTls(endpoint, options);
+export async function openUpgraded(endpoint: RemoteEndpoint, upgrade: UpgradeRequest, options: ConnectOptions, idle?: TlsConnection): Promise<TlsConnection> {
+  if (idle !== undefined) {
+    try {
+      return await upgraded(endpoint, idle, upgrade, options.signal);
+    } catch (e) {
+      if (!(e instanceof NetworkError) || e.code !== 'net.reset') throw e;
+    }
+  }
+  return upgraded(endpoint, await connectTls(endpoint, options), upgrade, options.signal);
+}
+
+async function upgraded(endpoint: RemoteEndpoint, connection: TlsConnection, upgrade: UpgradeRequest, signal: AbortSignal | undefined): Promise<TlsConnection> {
   try {
-    await upgradeSocket(endpoint, connection.socket, upgrade, options.signal);
+    await upgradeSocket(endpoint, connection.socket, upgrade, signal);
     return connection;
   } catch (e) {
     connection.socket.destroy();

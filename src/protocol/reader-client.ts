@@ -9,6 +9,7 @@ import type { RateLimiter } from './rate-limit.ts';
 import type { RemoteEndpoint } from './remote-endpoint.ts';
 import type { AuthHeaders } from './remote-login.ts';
 import { RestClient } from './rest-client.ts';
+import type { TlsConnection } from './tls-connection.ts';
 
 export const readerProtocol = 'proxmox-backup-reader-protocol-v1';
 
@@ -25,6 +26,8 @@ export interface ReaderOptions extends SessionOptions {
   limiter?: RateLimiter | undefined;
   /** Give `() => restClient.authHeaders()` to share a user's login; without it a user logs in for each session. */
   authHeaders?: (() => Promise<AuthHeaders>) | undefined;
+  /** Called once before connecting: an open connection to use instead (`() => restClient.takeIdleConnection()`). */
+  idleConnection?: (() => TlsConnection | undefined) | undefined;
   /** PEM certificates trusted beside the system's. */
   trusted?: readonly string[] | undefined;
 }
@@ -65,6 +68,7 @@ export class ReaderClient {
         authHeaders,
       },
       { limiter, signal, trusted },
+      options.idleConnection?.(),
     );
     return new ReaderClient(new ClientSession(endpoint, connection, options));
   }

@@ -17,6 +17,7 @@ import type { RemoteEndpoint } from './remote-endpoint.ts';
 import { RemoteLogin } from './remote-login.ts';
 import type { AuthHeaders } from './remote-login.ts';
 import { connectTls } from './tls-connection.ts';
+import type { TlsConnection } from './tls-connection.ts';
 
 /** `data` and what else the server put beside it (`digest`, `total`; spec rest-api 3.1). */
 export interface RestReply {
@@ -74,7 +75,7 @@ export class RestClient {
   readonly endpoint: RemoteEndpoint;
   readonly #options: RestClientOptions;
   readonly #clock: Clock;
-  readonly #agent: Agent;
+  readonly #agent: RemoteAgent;
   /** Node's agent counts a connection only once it is made, too late to limit them. */
   readonly #slots = new Semaphore(maxConnections);
   readonly #closing = new AbortController();
@@ -123,6 +124,19 @@ export class RestClient {
   /** Header fields for the upgrade of a session on the same endpoint; logs a user in when needed. */
   async authHeaders(): Promise<AuthHeaders> {
     return this.#login.headers();
+  }
+
+  /**
+   * An open connection that no request uses just now, out of this client's hands: an upgrade on it costs no round trip for connecting. The
+   * remote may have closed it already, of which nobody has heard yet. Undefined: there is none.
+   */
+  takeIdleConnection(): TlsConnection | undefined {
+    return this.#agent.takeIdle();
+  }
+
+  /** Of the connections so far, in milliseconds: about a round trip. Infinity before the first. */
+  get shortestHandshakeMs(): number {
+    return this.#agent.shortestHandshakeMs;
   }
 
   /** The remote's clock minus ours in milliseconds, from the last answer's `Date`; exact to about a second. Undefined before the first answer. */
@@ -267,11 +281,29 @@ function parseReply(endpoint: RemoteEndpoint, body: Buffer): RestReply {
 class RemoteAgent extends Agent {
   readonly #endpoint: RemoteEndpoint;
   readonly #options: RestClientOptions;
+  readonly #connections = new WeakMap<Duplex, TlsConnection>();
+  shortestHandshakeMs = Infinity;
 
   constructor(endpoint: RemoteEndpoint, options: RestClientOptions) {
     super({ keepAlive: true, maxSockets: maxConnections, maxFreeSockets: maxConnections, timeout: idleTimeoutMs, scheduling: 'lifo' });
     this.#endpoint = endpoint;
     this.#options = options;
+  }
+
+  takeIdle(): TlsConnection | undefined {
+    for (const [name, sockets = []] of Object.entries(this.freeSockets)) {
+      const at = sockets.findIndex((socket) => !socket.destroyed && socket.writable && this.#connections.has(socket));
+      if (at < 0) continue;
+      const [socket] = sockets.splice(at, 1);
+      if (sockets.length === 0) delete (this.freeSockets as NodeJS.Dict<unknown>)[name];
+      // Node's way to take a socket out of an agent leaves it in the list of idle ones, which has let go of it above.
+      socket!.emit('agentRemove');
+      // An idle one does not keep the process alive and has a time limit.
+      socket!.setTimeout(0);
+      socket!.ref();
+      return this.#connections.get(socket!);
+    }
+    return undefined;
   }
 
   override createConnection(_options: unknown, callback?: (e: Error | null, socket: Duplex) => void): undefined {
@@ -280,14 +312,16 @@ class RemoteAgent extends Agent {
 
   async #connect(callback: Connected): Promise<void> {
     const { limiter, signal, trusted } = this.#options;
-    let socket: Duplex;
+    let connection: TlsConnection;
     try {
-      ({ socket } = await connectTls(this.#endpoint, { limiter, signal, trusted }));
+      connection = await connectTls(this.#endpoint, { limiter, signal, trusted });
     } catch (e) {
       callback(toError(e));
       return;
     }
-    callback(null, socket);
+    this.shortestHandshakeMs = Math.min(this.shortestHandshakeMs, connection.handshakeMs);
+    this.#connections.set(connection.socket, connection);
+    callback(null, connection.socket);
   }
 }
 

@@ -27,6 +27,8 @@ export interface TlsConnection {
   socket: TLSSocket;
   /** SHA-256 of the remote's certificate, lower case, `:`-joined. */
   fingerprint: string;
+  /** What the TLS handshake took: about one round trip, and never less. */
+  handshakeMs: number;
   /** True while the rate limit, not the remote, holds the connection back. */
   heldBack(): boolean;
   /** Bytes below TLS so far. */
@@ -62,6 +64,7 @@ export async function connectSocket(endpoint: RemoteEndpoint, options: ConnectOp
 
 /** The TLS part of connectTls; destroys `tcp` when it fails. */
 export async function secureSocket(endpoint: RemoteEndpoint, tcp: Socket, options: ConnectOptions = {}): Promise<TlsConnection> {
+  const startedMs = performance.now();
   const transport = options.limiter?.wrap(tcp) ?? tcp;
   const throttled = transport instanceof ThrottledSocket ? transport : undefined;
   const socket = startTls({
@@ -81,10 +84,12 @@ export async function secureSocket(endpoint: RemoteEndpoint, tcp: Socket, option
       socket.once('close', () => reject(networkError('net.reset', `${endpoint.authority} closed the connection during the TLS handshake`)));
       return () => networkError('net.timeout', `${endpoint.authority} accepts connections but does not answer the TLS handshake within ${limitMs / 1000} s`);
     });
+    const handshakeMs = performance.now() - startedMs;
     const fingerprint = verifyCertificate(endpoint, socket);
     return {
       socket,
       fingerprint,
+      handshakeMs,
       heldBack: () => throttled?.heldBack ?? false,
       wireBytes: () => ({ read: tcp.bytesRead, written: tcp.bytesWritten }),
     };

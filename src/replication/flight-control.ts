@@ -68,6 +68,7 @@ export class FlightControl {
   }
 
   observeRoundTrip(milliseconds: number): void {
+    if (!Number.isFinite(milliseconds)) return;
     // A long line would need many round trips to find out that it is wide.
     if (this.#roundTripMs === Infinity && milliseconds >= longDelayMs) this.#limit = Math.max(this.#limit, 2 * smallestLimit);
     this.#roundTripMs = Math.min(this.#roundTripMs, Math.max(0.05, milliseconds));

@@ -1,12 +1,12 @@
 import { FarshoreError, HttpError } from '../base/errors.ts';
-import type { BackupSnapshot } from '../format/backup-path.ts';
 import type { RateLimiter } from '../protocol/rate-limit.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
 import { RestClient } from '../protocol/rest-client.ts';
 import type { FlightControl } from './flight-control.ts';
 import { asList, parseListedGroup, parseListedNamespace, parseListedSnapshot } from './listing.ts';
-import type { NamespaceListing, ReplicationSource, SnapshotSource, SourceNamespace } from './ports.ts';
-import { LaneBudget, SnapshotLanes } from './snapshot-lanes.ts';
+import { LaneBudget } from './lane-budget.ts';
+import type { NamespaceListing, ReplicationSource, SnapshotSource, SourceNamespace, SourceSnapshot } from './ports.ts';
+import { SnapshotLanes } from './snapshot-lanes.ts';
 
 export interface RemoteSourceOptions {
   endpoint: RemoteEndpoint;
@@ -31,6 +31,8 @@ export class RemoteSource implements ReplicationSource {
   readonly #options: RemoteSourceOptions;
   readonly #rest: RestClient;
   readonly #lanes: LaneBudget;
+  /** The anchor's listing, asked for together with the list of namespaces. */
+  #anchor: Promise<SourceNamespace> | null = null;
 
   constructor(options: RemoteSourceOptions) {
     this.label = `${options.remote}/${options.store}`;
@@ -42,6 +44,8 @@ export class RemoteSource implements ReplicationSource {
   async namespaces(maxDepth: number | undefined): Promise<NamespaceListing> {
     const { store, namespace } = this.#options;
     if (namespace === '' && maxDepth === 0) return { namespaces: [''], withoutNamespaces: false };
+    this.#anchor = this.#list(namespace);
+    this.#anchor.catch(() => {});
     try {
       const reply = await this.#rest.get(`/admin/datastore/${store}/namespace`, {
         'max-depth': maxDepth,
@@ -58,11 +62,18 @@ export class RemoteSource implements ReplicationSource {
   }
 
   async list(namespace: string): Promise<SourceNamespace> {
+    const anchor = namespace === this.#options.namespace ? this.#anchor : null;
+    if (anchor !== null) this.#anchor = null;
+    return anchor ?? this.#list(namespace);
+  }
+
+  async #list(namespace: string): Promise<SourceNamespace> {
     const ns = namespace === '' ? undefined : namespace;
     const path = `/admin/datastore/${this.#options.store}`;
     const [groups, snapshots] = await Promise.all([this.#rest.get(`${path}/groups`, { ns }), this.#rest.get(`${path}/snapshots`, { ns })]).catch((e: unknown) => {
       throw this.#namespaceProblem(namespace, e);
     });
+    this.#options.flight.observeRoundTrip(this.#rest.shortestHandshakeMs);
     return {
       groups: asList(groups.data, 'groups').map((item) => parseListedGroup(item)),
       snapshots: asList(snapshots.data, 'snapshots').map((item) => parseListedSnapshot(item)),
@@ -76,7 +87,7 @@ export class RemoteSource implements ReplicationSource {
     return new FarshoreError('sync.namespace', `datastore '${store}' of remote '${remote}' has no namespace '${namespace}'`, { cause: e, hint: `\`farshore remote test ${remote}\` shows the namespaces that are visible` });
   }
 
-  async open(namespace: string, snapshot: BackupSnapshot): Promise<SnapshotSource> {
+  async open(namespace: string, snapshot: SourceSnapshot): Promise<SnapshotSource> {
     const { endpoint, store, limiter, signal, stallTimeoutMs, flight } = this.#options;
     return SnapshotLanes.open({
       endpoint,
@@ -90,10 +101,12 @@ export class RemoteSource implements ReplicationSource {
         limiter,
         signal,
         authHeaders: () => this.#rest.authHeaders(),
+        idleConnection: () => this.#rest.takeIdleConnection(),
         ...(stallTimeoutMs === undefined ? {} : { stallTimeoutMs }),
       },
       flight,
       budget: this.#lanes,
+      files: snapshot.files,
     });
   }
 

@@ -1,52 +1,43 @@
 import type { Digest } from '../base/bytes.ts';
+import { AbortedError } from '../base/errors.ts';
 import { ReaderClient, type ReaderOptions } from '../protocol/reader-client.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
-import { archiveKind } from '../format/chunk-index.ts';
+import { isArchiveName, manifestFileName } from '../format/backup-path.ts';
+import { archiveKind, indexHeaderLength } from '../format/chunk-index.ts';
+import { maxChunkEncodedSize } from '../format/data-blob.ts';
 import type { FlightControl } from './flight-control.ts';
-import type { SnapshotSource } from './ports.ts';
+import type { LaneBudget } from './lane-budget.ts';
+import type { ListedFile, SnapshotSource } from './ports.ts';
 
 /** One more connection for every so many bytes in flight: about what a connection's TCP window carries per round trip. */
 const bytesPerLane = 2 * 1024 * 1024;
 /** On a line with less delay one connection already fills it. */
 const shortestDelayForLanesMs = 4;
+/** From here on lanes are opened before anybody knows which chunks are missing: it saves two round trips. */
+const shortestDelayForLanesAheadMs = 20;
+/** A snapshot gets one lane ahead for every so many bytes of content. */
+const contentPerLaneAhead = 16 * 1024 * 1024;
 /** A lane with fewer requests under way takes more before another lane is opened. */
 const requestsBeforeNewLane = 2;
 const pauseAfterFailedLaneMs = 10_000;
 const largestIndexFile = 8 * 1024 ** 3;
 
-/** Connections of a job, over all its snapshots. A snapshot's first lane is not counted against it: snapshots are bounded themselves. */
-export class LaneBudget {
-  readonly #most: number;
-  #open = 0;
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  get open(): number {
-    return this.#open;
-  }
-
-  /** Takes a place for an additional lane if `wanted` lanes and the bound allow it. */
-  tryTake(wanted: number): boolean {
-    if (this.#open >= Math.min(this.#most, wanted)) return false;
-    this.#open += 1;
-    return true;
-  }
-
-  take(): void {
-    this.#open += 1;
-  }
-
-  giveBack(): void {
-    this.#open -= 1;
-  }
-}
+/** Files are asked for together with the manifest as long as they are no more bytes than this: they wait in memory until they are wanted. */
+const largestAhead = 4 * 1024 * 1024;
+const mostFilesAhead = 8;
+/** Bytes of an index for each byte of content if chunks have 1 MiB; they usually have four times that. */
+const indexDensity = 40 / (1024 * 1024);
 
 interface Lane {
-  client: ReaderClient;
+  ready: Promise<ReaderClient>;
+  /** Undefined while the lane is being opened. */
+  client: ReaderClient | undefined;
   /** Indexes downloaded over this lane: the session serves only chunks that they name. */
   authorised: Map<string, Promise<void>>;
+  /** Chunks asked for over this lane, or waiting until it is open. */
+  load: number;
+  /** Takes longer to open than the line explains: gets no chunks until it is open. */
+  late: boolean;
 }
 
 export interface LanesOptions {
@@ -54,6 +45,8 @@ export interface LanesOptions {
   session: ReaderOptions;
   flight: FlightControl;
   budget: LaneBudget;
+  /** Files of the snapshot, as far as the listing shows them. */
+  files: readonly ListedFile[];
 }
 
 /**
@@ -62,8 +55,11 @@ export interface LanesOptions {
  */
 export class SnapshotLanes implements SnapshotSource {
   readonly #options: LanesOptions;
+  /** Archives that chunks are or will be asked of: a new lane downloads their indexes first. */
+  readonly #archives = new Set<string>();
+  /** Files asked for before anybody wanted them. */
+  readonly #ahead = new Map<string, Promise<AsyncIterable<Buffer>>>();
   #lanes: Lane[] = [];
-  #opening: Promise<Lane> | null = null;
   #nextExtraLaneMs = 0;
   #closed = false;
 
@@ -74,24 +70,35 @@ export class SnapshotLanes implements SnapshotSource {
   /** Connects the first lane, so that a refusal (no permission, no such snapshot) is told at once. */
   static async open(options: LanesOptions): Promise<SnapshotLanes> {
     const lanes = new SnapshotLanes(options);
-    await lanes.#firstLane();
+    const first = lanes.#firstLane();
+    if (options.flight.roundTripMs >= shortestDelayForLanesAheadMs) lanes.#openAhead();
+    try {
+      const client = await first.ready;
+      lanes.#askAhead(first, client);
+    } catch (e) {
+      await lanes.close();
+      throw e;
+    }
     return lanes;
   }
 
   async file(filename: string, maxBytes: number): Promise<AsyncIterable<Buffer>> {
-    const lane = await this.#firstLane();
-    const startedMs = performance.now();
-    const body = await lane.client.download(filename, { maxBytes });
-    this.#options.flight.observeRoundTrip(performance.now() - startedMs);
-    // The server has registered the digests before it answers.
-    if (archiveKind(filename) !== 'blob') lane.authorised.set(filename, Promise.resolve());
-    return body;
+    const ahead = this.#ahead.get(filename);
+    this.#ahead.delete(filename);
+    if (ahead !== undefined) return ahead;
+    const lane = this.#firstLane();
+    return this.#download(lane, await lane.ready, filename, maxBytes);
   }
 
   async chunk(digest: Digest, archive: string, maxBytes: number): Promise<Buffer> {
-    const lane = await this.#pickLane();
-    await this.#authorise(lane, archive);
-    return lane.client.chunk(digest, { maxBytes });
+    this.#archives.add(archive);
+    const { lane, client } = await this.#idlestLane();
+    try {
+      await this.#authorise(lane, client, archive);
+      return await client.chunk(digest, { maxBytes });
+    } finally {
+      lane.load -= 1;
+    }
   }
 
   close(): Promise<void> {
@@ -100,62 +107,127 @@ export class SnapshotLanes implements SnapshotSource {
     return Promise.resolve();
   }
 
-  async #firstLane(): Promise<Lane> {
-    this.#sweep();
-    return this.#lanes[0] ?? (await this.#openLane());
+  async #download(lane: Lane, client: ReaderClient, filename: string, maxBytes: number): Promise<AsyncIterable<Buffer>> {
+    const startedMs = performance.now();
+    const body = await client.download(filename, { maxBytes });
+    this.#options.flight.observeRoundTrip(performance.now() - startedMs);
+    // The server has registered the digests before it answers.
+    if (archiveKind(filename) !== 'blob') lane.authorised.set(filename, Promise.resolve());
+    return body;
   }
 
-  /** The idlest lane; begins another one in the background when all are busy and the line has room. */
-  async #pickLane(): Promise<Lane> {
+  /** Asks for what will most likely be wanted next, together with the manifest: a round trip less for each. */
+  #askAhead(lane: Lane, client: ReaderClient): void {
+    let room = largestAhead;
+    const files = this.#options.files.filter(({ filename }) => filename !== manifestFileName);
+    for (const { filename, size } of [{ filename: manifestFileName, size: 0 }, ...files.slice(0, mostFilesAhead)]) {
+      if (!isArchiveName(filename) || size === null || !(size >= 0)) continue;
+      const isBlob = archiveKind(filename) === 'blob';
+      const bytes = isBlob ? size : indexHeaderLength + size * indexDensity;
+      if (bytes > room) continue;
+      room -= bytes;
+      const body = this.#download(lane, client, filename, isBlob ? maxChunkEncodedSize : largestIndexFile);
+      // Whoever wants it hears of the failure.
+      body.catch(() => {});
+      this.#ahead.set(filename, body);
+    }
+  }
+
+  /** The first of the lanes, opened if there is none. */
+  #firstLane(): Lane {
+    if (this.#closed) throw new AbortedError('the snapshot was closed');
     this.#sweep();
-    let idlest = this.#lanes[0];
-    if (idlest === undefined) return this.#openLane();
-    for (const lane of this.#lanes) if (lane.client.inFlight < idlest.client.inFlight) idlest = lane;
-    if (idlest.client.inFlight >= requestsBeforeNewLane) this.#considerExtraLane();
-    return idlest;
+    const [first] = this.#lanes;
+    if (first !== undefined) return first;
+    this.#options.budget.take();
+    return this.#openLane();
+  }
+
+  /** Takes a place on the idlest lane that is open or soon will be; the caller gives it back. */
+  async #idlestLane(): Promise<{ lane: Lane; client: ReaderClient }> {
+    for (;;) {
+      const lane = this.#pickLane();
+      lane.load += 1;
+      const isLast = this.#lanes.every((one) => one === lane || one.late);
+      try {
+        const client = lane.client ?? (isLast ? await lane.ready : await this.#inTime(lane));
+        if (client !== null) return { lane, client };
+        lane.late = lane.client === undefined;
+      } catch (e) {
+        // An additional lane is only for speed: the present ones report what is wrong with the line.
+        if (isLast) {
+          lane.load -= 1;
+          throw e;
+        }
+      }
+      lane.load -= 1;
+    }
+  }
+
+  #pickLane(): Lane {
+    const first = this.#firstLane();
+    const idlest = (): Lane => {
+      const inTime = this.#lanes.filter((lane) => !lane.late);
+      return inTime.reduce((best, lane) => (lane.load < best.load ? lane : best), inTime[0] ?? first);
+    };
+    if (idlest().load >= requestsBeforeNewLane) this.#considerExtraLanes(Infinity);
+    return idlest();
   }
 
   /** Opens all that the line has room for at once: one after another would take several round trips each. */
-  #considerExtraLane(): void {
+  #considerExtraLanes(most: number): void {
     const { flight, budget } = this.#options;
-    if (performance.now() < this.#nextExtraLaneMs || flight.roundTripMs < shortestDelayForLanesMs) return;
-    while (budget.tryTake(Math.ceil(flight.limit / bytesPerLane))) {
-      this.#connect().catch(() => {
-        // An additional lane is only for speed: the present ones report what is wrong with the line.
+    if (this.#closed || performance.now() < this.#nextExtraLaneMs || flight.roundTripMs < shortestDelayForLanesMs) return;
+    while (this.#lanes.length < most && budget.tryTake(Math.ceil(flight.limit / bytesPerLane))) this.#openLane();
+  }
+
+  #openAhead(): void {
+    let content = 0;
+    for (const { filename, size } of this.#options.files) {
+      if (!isArchiveName(filename) || archiveKind(filename) === 'blob' || size === null || !(size >= contentPerLaneAhead)) continue;
+      this.#archives.add(filename);
+      content += size;
+    }
+    this.#considerExtraLanes(Math.floor(content / contentPerLaneAhead));
+  }
+
+  /** The place in the budget has been taken; it is given back when the lane is dropped. */
+  #openLane(): Lane {
+    const { endpoint, session } = this.#options;
+    const lane: Lane = { ready: ReaderClient.open(endpoint, session), client: undefined, authorised: new Map(), load: 0, late: false };
+    this.#lanes.push(lane);
+    lane.ready.then(
+      (client) => {
+        lane.client = client;
+        lane.late = false;
+        if (!this.#lanes.includes(lane)) client.close();
+        else if (lane !== this.#lanes[0]) for (const archive of this.#archives) this.#authorise(lane, client, archive).catch(() => {});
+      },
+      () => {
         this.#nextExtraLaneMs = performance.now() + pauseAfterFailedLaneMs;
-      });
-    }
+        this.#drop(lane);
+      },
+    );
+    return lane;
   }
 
-  async #openLane(): Promise<Lane> {
-    if (this.#opening === null) {
-      this.#options.budget.take();
-      this.#opening = this.#connect().finally(() => {
-        this.#opening = null;
-      });
-    }
-    return this.#opening;
-  }
-
-  /** The place in the budget has been taken; it is given back when this fails. */
-  async #connect(): Promise<Lane> {
-    const { endpoint, session, budget } = this.#options;
+  /** Null when the lane takes much longer to open than the line explains. */
+  async #inTime(lane: Lane): Promise<ReaderClient | null> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<null>((resolve) => {
+      timer = setTimeout(() => resolve(null), 1000 + 8 * this.#options.flight.roundTripMs);
+    });
     try {
-      const lane: Lane = { client: await ReaderClient.open(endpoint, session), authorised: new Map() };
-      if (this.#closed) lane.client.close();
-      this.#lanes.push(lane);
-      if (this.#closed) this.#drop(lane);
-      return lane;
-    } catch (e) {
-      budget.giveBack();
-      throw e;
+      return await Promise.race([lane.ready, late]);
+    } finally {
+      clearTimeout(timer);
     }
   }
 
-  async #authorise(lane: Lane, archive: string): Promise<void> {
+  async #authorise(lane: Lane, client: ReaderClient, archive: string): Promise<void> {
     let done = lane.authorised.get(archive);
     if (done === undefined) {
-      done = lane.client.downloadTo(archive, () => {}, { maxBytes: largestIndexFile }).then(() => {});
+      done = client.downloadTo(archive, () => {}, { maxBytes: largestIndexFile }).then(() => {});
       done.catch(() => lane.authorised.delete(archive));
       lane.authorised.set(archive, done);
     }
@@ -164,14 +236,14 @@ export class SnapshotLanes implements SnapshotSource {
 
   /** Forgets lanes that have failed. */
   #sweep(): void {
-    for (const lane of this.#lanes.filter((one) => one.client.failure !== undefined)) this.#drop(lane);
+    for (const lane of this.#lanes.filter((one) => one.client?.failure !== undefined)) this.#drop(lane);
   }
 
   #drop(lane: Lane): void {
     const before = this.#lanes.length;
     this.#lanes = this.#lanes.filter((one) => one !== lane);
     if (this.#lanes.length === before) return;
-    lane.client.close();
+    lane.client?.close();
     this.#options.budget.giveBack();
   }
 }

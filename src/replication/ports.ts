@@ -2,6 +2,7 @@ import type { Digest } from '../base/bytes.ts';
 import type { DigestSet } from '../base/digest-set.ts';
 import type { ProgressLog } from '../base/log.ts';
 import type { BackupGroup, BackupSnapshot } from '../format/backup-path.ts';
+import type { LineRetry } from './line-retry.ts';
 
 /**
  * The two ports of replication (src/replication/DESIGN.md). The engine knows nothing else of either end: pull is
@@ -65,7 +66,8 @@ export interface ReplicationSource {
   /** Everything in one namespace, in a constant number of round trips. */
   list(namespace: string): Promise<SourceNamespace>;
 
-  open(namespace: string, snapshot: BackupSnapshot): Promise<SnapshotSource>;
+  /** `snapshot` as it was listed: what the listing says of its files may be asked for ahead. */
+  open(namespace: string, snapshot: SourceSnapshot): Promise<SnapshotSource>;
 
   /**
    * Whether the source is known to hold the content of `digest`, so that a copy in the target may be used for a snapshot
@@ -100,8 +102,20 @@ export interface ExpectedContent {
 /** Chunks that an index names, in its order. */
 export interface StagedIndex {
   readonly count: number;
+  /** Of a fixed index; null for a dynamic one. */
+  readonly chunkSize: number | null;
   /** `digest` is valid only until the next step of the iteration. */
   entries(): AsyncIterable<{ digest: Digest; size: number }>;
+}
+
+/** Where chunks go: a datastore's chunk store, or the session of a remote that takes a snapshot. */
+export interface ChunkTarget {
+  /** Marks the chunk as used now; false when it is missing, or when this session may not name it. */
+  touchChunk(digest: Digest): Promise<boolean>;
+  /** Whole encoded chunk as stored, for a check before reuse; null when missing. */
+  readChunk(digest: Digest): Promise<Buffer | null>;
+  /** Stores a verified chunk of `size` plain bytes. `replace` also overwrites a copy that was found bad. */
+  storeChunk(digest: Digest, blob: Uint8Array, replace: boolean, size: number): Promise<{ duplicate: boolean }>;
 }
 
 /** A snapshot being written. It exists for readers only after `publish`. */
@@ -117,6 +131,9 @@ export interface SnapshotSink {
 
   /** Stores an index under a temporary name and checks it against `expected`; FormatError when it differs. */
   stageIndex(filename: string, data: AsyncIterable<Uint8Array>, expected: ExpectedContent): Promise<StagedIndex>;
+
+  /** Where the chunks of a staged index go; undefined = to the target as a whole, where every snapshot finds them. */
+  chunksOf?(filename: string): ChunkTarget;
 
   /** Stores a blob under a temporary name; checks CRC and, when given, `expected`. */
   stageBlob(filename: string, data: AsyncIterable<Uint8Array>, expected: ExpectedContent | null): Promise<void>;
@@ -151,9 +168,15 @@ export interface RemovedGroup {
   protectedSnapshots: number;
 }
 
-export interface ReplicationTarget {
+export interface ReplicationTarget extends ChunkTarget {
   /** As logs show it: the datastore's name. */
   readonly label: string;
+
+  /**
+   * The line to the target, where there is one. What is written of a snapshot is lost with the connection, so the whole snapshot is begun
+   * again, and a group takes one snapshot at a time.
+   */
+  readonly line?: LineRetry;
 
   /** Takes part in the datastore's writer lock until `end` is called, so that garbage collection spares what arrives. */
   begin(): Promise<{ end(): Promise<void> }>;
@@ -168,16 +191,13 @@ export interface ReplicationTarget {
 
   groups(namespace: string, options: { lookForCorrupt: boolean }): Promise<readonly TargetGroup[]>;
 
-  /** Locks the group, creating it with `owner` if it is new. StoreError `store.locked` when busy, `store.owner` when somebody else's. */
+  /**
+   * Locks the group, creating it with `owner` if it is new. StoreError `store.locked` when busy, `store.owner` when somebody else's;
+   * FarshoreError `sync.skipped` when the group is left alone, which is a warning and no error.
+   */
   openGroup(namespace: string, group: BackupGroup, owner: string): Promise<TargetGroupSession>;
   removeGroup(namespace: string, group: BackupGroup): Promise<RemovedGroup>;
 
-  /** Marks the chunk as used now; false when it is missing. */
-  touchChunk(digest: Digest): Promise<boolean>;
-  /** Whole encoded chunk as stored, for a check before reuse; null when missing. */
-  readChunk(digest: Digest): Promise<Buffer | null>;
-  /** Stores a verified chunk. `replace` also overwrites a copy that was found bad. */
-  storeChunk(digest: Digest, blob: Uint8Array, replace: boolean): Promise<{ duplicate: boolean }>;
   /** Everything stored before this call survives a power loss after it. */
   flush(): Promise<void>;
 }

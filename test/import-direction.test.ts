@@ -14,6 +14,7 @@ const rank: Record<string, number> = {
   chunking: 1,
   pxar: 1,
   format: 2,
+  fuse: 2,
   datastore: 3,
   protocol: 3,
   archive: 3,

@@ -6,6 +6,7 @@ import { runClient } from '../client/main.ts';
 import { userFolders } from '../client/user-folders.ts';
 import { errorText, exitFailure } from '../terminal/program.ts';
 import { TerminalPrompter } from '../terminal/terminal-prompter.ts';
+import { ownBackground } from './own-background.ts';
 import { bytesTo, outputSettings, packageVersion, pauseOrWake, programInterrupts, sinkTo } from './process-io.ts';
 
 /** Runs the backup client as this process: `process.argv`, environment, terminal. Sets the exit code. */
@@ -15,18 +16,20 @@ export async function startClient(): Promise<void> {
   stdout.on('error', () => {
     process.exitCode ??= exitFailure;
   });
+  const { background, stderr: log } = ownBackground(sinkTo(stderr));
   try {
     process.exitCode = await runClient(process.argv.slice(2), {
       program: basename(process.argv[1] ?? 'farshore-client'),
       version: packageVersion(),
       stdout: sinkTo(stdout),
       stdoutBytes: bytesTo(stdout),
-      stderr: sinkTo(stderr),
+      stderr: log,
       output: outputSettings(env, stdout.isTTY ? stdout.columns : undefined),
       drawsProgress: isatty(stderr.fd),
       interrupts: programInterrupts,
       pause: pauseOrWake,
       prompter: new TerminalPrompter(stdin, sinkTo(stderr)),
+      background,
       variables: env,
       folders: userFolders(env, homedir()),
       clock: systemClock,

@@ -1,12 +1,16 @@
 import type { ChunkIndex } from '../format/chunk-index.ts';
 import type { ChunkSource, Piece } from './chunk-source.ts';
 
-/** Chunks that are kept besides those that are read ahead. */
-const chunksKept = 8;
+/** Chunks that are kept besides those that are read ahead, unless told otherwise. */
+const defaultChunksKept = 8;
 
 export interface ChunkReaderOptions {
   /** Chunks that are fetched beyond the one that is read: for reading from start to end. Default 0. */
   ahead?: number;
+  /** Fetch ahead only where the chunk before was read lately: for readers who jump as well. Default false. */
+  aheadInSequence?: boolean;
+  /** Chunks that are kept besides those that are fetched ahead. Default 8. */
+  kept?: number;
   /** Told of the plain size of each chunk that is fetched. */
   onChunk?: (bytes: number) => void;
 }
@@ -16,6 +20,8 @@ export class ChunkReader {
   readonly #source: ChunkSource;
   readonly #index: ChunkIndex;
   readonly #ahead: number;
+  readonly #aheadInSequence: boolean;
+  readonly #kept: number;
   readonly #onChunk: (bytes: number) => void;
   /** By number of the index entry, the one used last at the end. */
   readonly #chunks = new Map<number, Promise<Piece>>();
@@ -24,6 +30,8 @@ export class ChunkReader {
     this.#source = source;
     this.#index = index;
     this.#ahead = options.ahead ?? 0;
+    this.#aheadInSequence = options.aheadInSequence ?? false;
+    this.#kept = options.kept ?? defaultChunksKept;
     this.#onChunk = options.onChunk ?? (() => {});
   }
 
@@ -49,10 +57,11 @@ export class ChunkReader {
 
   async #chunk(number: number): Promise<Piece> {
     const chunk = this.#fetched(number);
-    const last = Math.min(this.#index.count - 1, number + this.#ahead);
+    const ahead = this.#aheadInSequence && !this.#chunks.has(number - 1) ? 0 : this.#ahead;
+    const last = Math.min(this.#index.count - 1, number + ahead);
     for (let next = number + 1; next <= last; next += 1) void this.#fetched(next);
     for (const oldest of this.#chunks.keys()) {
-      if (this.#chunks.size <= this.#ahead + chunksKept) break;
+      if (this.#chunks.size <= this.#ahead + this.#kept) break;
       this.#chunks.delete(oldest);
     }
     return chunk;
@@ -64,8 +73,13 @@ export class ChunkReader {
     const chunk = kept ?? this.#source.piece(this.#index.entry(number));
     this.#chunks.set(number, chunk);
     if (kept === undefined) {
-      // An error is met when the chunk is wanted, and not at all when it never is.
-      chunk.then(({ length }) => this.#onChunk(length), () => {});
+      // An error is met when the chunk is wanted, and not at all when it never is; the next one who wants it asks again.
+      chunk.then(
+        ({ length }) => this.#onChunk(length),
+        () => {
+          if (this.#chunks.get(number) === chunk) this.#chunks.delete(number);
+        },
+      );
     }
     return chunk;
   }

@@ -68,6 +68,10 @@ export class ChunkSource {
     if (known !== undefined) return known;
     const fetched = this.#fetch(digest, hex, length);
     this.#recent.set(hex, fetched);
+    // What could not be had is asked for again by the next one who wants it.
+    fetched.catch(() => {
+      if (this.#recent.get(hex) === fetched) this.#recent.delete(hex);
+    });
     if (this.#recent.size > chunksAhead) this.#recent.delete(this.#recent.keys().next().value!);
     return fetched;
   }

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import type { Background } from '../terminal/background.ts';
 import type { InterruptSource } from '../terminal/interrupts.ts';
 import type { OutputSettings, TextSink } from '../terminal/output.ts';
 import type { Prompter } from '../terminal/prompter.ts';
@@ -25,6 +26,7 @@ export interface ClientContext {
   /** Waits between two polls of a followed task; an abort of `signal` ends the waiting early. */
   readonly pause: (milliseconds: number, signal?: AbortSignal) => Promise<void>;
   readonly prompter: Prompter;
+  readonly background: Background;
   readonly variables: Variables;
   readonly folders: UserFolders;
   readonly clock: Clock;

@@ -9,6 +9,7 @@ import { catalogCommands } from './commands/catalog.ts';
 import { groupCommands } from './commands/groups.ts';
 import { keyCommands } from './commands/keys.ts';
 import { loginCommands } from './commands/login.ts';
+import { mountCommands } from './commands/mount.ts';
 import { moveCommands } from './commands/moves.ts';
 import { namespaceCommands } from './commands/namespaces.ts';
 import { restoreCommands } from './commands/restore.ts';
@@ -30,6 +31,7 @@ export const clientCommands: readonly ClientCommand[] = [
   ...groupCommands,
   ...keyCommands,
   ...loginCommands,
+  ...mountCommands,
   ...moveCommands,
   ...namespaceCommands,
   ...restoreCommands,

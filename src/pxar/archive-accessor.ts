@@ -3,7 +3,7 @@ import { FormatError } from '../base/errors.ts';
 import { decodeName, NodeAssembly, type ArchiveEntry } from './archive-entry.ts';
 import { decodeGoodbyeTail, GoodbyeTable, type DirectoryExtent, type TableChild } from './goodbye-table.ts';
 import { decodeItemHeader, goodbyeRecordLength, itemHeaderLength, maxGoodbyeLength, pxarError, readU64, type ItemHeader } from './item.ts';
-import { RandomPayload, type PayloadSource, type ReadAt } from './payload-source.ts';
+import { RandomPayload, type ReadAt } from './payload-source.ts';
 
 /** Read at once where the length of what comes is not known: most entries are shorter. */
 const readAhead = 512;
@@ -55,12 +55,16 @@ class ItemCursor {
 export class ArchiveDirectory {
   readonly entry: Extract<ArchiveEntry, { type: 'directory' }>;
   readonly #archive: ArchiveAccessor;
+  /** Position behind it, which `ArchiveAccessor.directoryAt` finds it by. */
+  readonly end: number;
   readonly #table: GoodbyeTable;
   readonly #goodbye: number;
 
-  constructor(archive: ArchiveAccessor, entry: Extract<ArchiveEntry, { type: 'directory' }>, table: GoodbyeTable, goodbye: number) {
+  constructor(archive: ArchiveAccessor, entry: Extract<ArchiveEntry, { type: 'directory' }>, table: GoodbyeTable, extent: { goodbye: number; end: number }) {
+    const { goodbye, end } = extent;
     this.#archive = archive;
     this.entry = entry;
+    this.end = end;
     this.#table = table;
     this.#goodbye = goodbye;
   }
@@ -85,6 +89,22 @@ export class ArchiveDirectory {
     for (let place = 0; place < this.#table.count; place += 1) yield await this.#child(place);
   }
 
+  /** Number of children. */
+  get count(): number {
+    return this.#table.count;
+  }
+
+  /** Places of the children in the order in which they lie in the archive, to be read one after another. FormatError. */
+  placesInOrder(): Uint32Array {
+    const positions = Float64Array.from({ length: this.count }, (_, place) => this.#table.child(place).position);
+    return Uint32Array.from(positions.keys()).sort((a, b) => positions[a]! - positions[b]!);
+  }
+
+  /** The child at a place of `placesInOrder`. FormatError. */
+  async childAt(place: number): Promise<ArchiveChild> {
+    return this.#child(place);
+  }
+
   async #child(place: number): Promise<ArchiveChild> {
     const record = this.#table.child(place);
     return this.#archive.child(record, this.#goodbye);
@@ -100,6 +120,40 @@ export interface ArchiveChild {
   contentAt: number;
 }
 
+/** The content of one file at any place. */
+export class ContentReader {
+  readonly size: number;
+  readonly #entry: FileEntry;
+  readonly #contentAt: number;
+  readonly #readAt: ReadAt;
+  readonly #payload: RandomPayload | null;
+  #isChecked = false;
+
+  constructor(entry: FileEntry, contentAt: number, readAt: ReadAt, payload: RandomPayload | null) {
+    this.size = entry.size;
+    this.#entry = entry;
+    this.#contentAt = contentAt;
+    this.#readAt = readAt;
+    this.#payload = payload;
+  }
+
+  /** Bytes from `offset`: fewer than `length` at the end of the file. FormatError, and what reading throws. */
+  async read(offset: number, length: number): Promise<Buffer> {
+    const wanted = Math.min(length, this.size - offset);
+    if (wanted <= 0) return Buffer.alloc(0);
+    const { payload } = this.#entry;
+    if (payload !== null) {
+      if (this.#payload === null) throw pxarError('the contents are in a payload archive that is not at hand');
+      if (!this.#isChecked) await this.#payload.check(payload, this.size);
+      this.#isChecked = true;
+      return this.#payload.part(payload, offset, wanted);
+    }
+    const bytes = asBuffer(await this.#readAt(this.#contentAt + offset, wanted));
+    if (bytes.length !== wanted) throw pxarError('the archive is truncated');
+    return bytes;
+  }
+}
+
 /**
  * Reads any place of an archive through its goodbye tables (spec pxar 4.4). Holds one directory's table at a time for each `ArchiveDirectory`. Everything
  * throws FormatError `format.pxar` for damaged archives, and what the read functions throw.
@@ -107,7 +161,7 @@ export interface ArchiveChild {
 export class ArchiveAccessor {
   readonly #readAt: ReadAt;
   readonly #length: number;
-  readonly #payload: PayloadSource | null;
+  readonly #payload: RandomPayload | null;
 
   /** `length`: bytes of the archive. `payload`: the payload archive of a split one; without it contents cannot be read. */
   constructor(readAt: ReadAt, length: number, payload: { readAt: ReadAt; length: number } | null = null) {
@@ -159,6 +213,22 @@ export class ArchiveAccessor {
     const target = await this.child({ position: link.target, size: 0 }, link.position);
     if (target.entry.type !== 'file') throw pxarError('hard link to something that is not a file');
     return target;
+  }
+
+  /** The directory that ends at `end`, an `end` that an `ArchiveDirectory` or a child of this archive had. */
+  async directoryAt(end: number): Promise<ArchiveDirectory> {
+    return this.#directory(end, end === this.#length ? null : Buffer.alloc(0));
+  }
+
+  /** What begins at `position`, the position of an entry of this archive, and is no directory. */
+  async entryAt(position: number): Promise<ArchiveChild> {
+    return this.child({ position, size: 0 }, this.#length);
+  }
+
+  /** Reads any part of a file's content. */
+  contentReader(child: ArchiveChild): ContentReader {
+    if (child.entry.type !== 'file') throw pxarError('not a file');
+    return new ContentReader(child.entry, child.contentAt, this.#readAt, this.#payload);
   }
 
   /** Content of a file, in pieces. */
@@ -225,7 +295,7 @@ export class ArchiveAccessor {
     if (table.length !== extent.length) throw pxarError('the archive is truncated');
     const header = decodeItemHeader(table, 0);
     if (header.kind !== 'goodbye' || header.length !== extent.length - itemHeaderLength) throw pxarError('table of a directory is damaged');
-    return new ArchiveDirectory(this, entry, new GoodbyeTable(table, extent.goodbye), extent.goodbye);
+    return new ArchiveDirectory(this, entry, new GoodbyeTable(table, extent.goodbye), { goodbye: extent.goodbye, end });
   }
 
   async #extent(end: number): Promise<DirectoryExtent> {

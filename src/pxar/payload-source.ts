@@ -34,11 +34,20 @@ export class RandomPayload implements PayloadSource {
   }
 
   async *content(position: number, size: number): AsyncGenerator<Buffer, void, undefined> {
+    await this.check(position, size);
+    for (let at = 0; at < size; at += pieceLength) yield await this.part(position, at, Math.min(pieceLength, size - at));
+  }
+
+  /** FormatError `format.pxar` when there is no content of that size at `position`. */
+  async check(position: number, size: number): Promise<void> {
     if (!this.#isChecked) checkStart(await this.#read(0, itemHeaderLength));
     this.#isChecked = true;
     checkPayloadHeader(await this.#read(position, itemHeaderLength), position, size);
-    const start = position + itemHeaderLength;
-    for (let at = 0; at < size; at += pieceLength) yield await this.#read(start + at, Math.min(pieceLength, size - at));
+  }
+
+  /** Bytes of the content at `position`, which was checked and has them. */
+  async part(position: number, offset: number, length: number): Promise<Buffer> {
+    return this.#read(position + itemHeaderLength + offset, length);
   }
 
   async #read(offset: number, length: number): Promise<Buffer> {

@@ -51,6 +51,12 @@ export const { functions: libc } = dlopen(null, {
   flistxattr: { arguments: ['i32', 'pointer', 'u64'], return: 'i64' },
   fgetxattr: { arguments: ['i32', 'pointer', 'pointer', 'u64'], return: 'i64' },
   setxattr: { arguments: ['pointer', 'pointer', 'pointer', 'u64', 'i32'], return: 'i32' },
+  mount: { arguments: ['pointer', 'pointer', 'pointer', 'u64', 'pointer'], return: 'i32' },
+  umount2: { arguments: ['pointer', 'i32'], return: 'i32' },
+  eventfd: { arguments: ['u32', 'i32'], return: 'i32' },
+  dup2: { arguments: ['i32', 'i32'], return: 'i32' },
+  socketpair: { arguments: ['i32', 'i32', 'i32', 'pointer'], return: 'i32' },
+  recvmsg: { arguments: ['i32', 'pointer', 'i32'], return: 'i64' },
   // Variadic in C, see fcntl.
   ioctl: { arguments: ['i32', 'u64', 'pointer'], return: 'i32' },
 });

@@ -7,6 +7,7 @@ import { AbortedError } from '../../src/base/errors.ts';
 import { runClient } from '../../src/client/main.ts';
 import { userFolders } from '../../src/client/user-folders.ts';
 import type { ByteOutput } from '../../src/client/restore-target.ts';
+import type { Background } from '../../src/terminal/background.ts';
 import type { Prompter } from '../../src/terminal/prompter.ts';
 import { clientPasswords, type ClientServer } from './client-server.ts';
 import { temporaryFolder } from './golden.ts';
@@ -49,10 +50,18 @@ export const nobody: Prompter = {
   answer: () => Promise.resolve(''),
 };
 
+/** Nothing goes on after a run in this process. */
+const foreground: Background = {
+  isBackground: false,
+  start: () => Promise.reject(new Error('nothing goes to the background here')),
+  letGo: () => Promise.reject(new Error('nothing goes to the background here')),
+};
+
 export interface ClientRunOptions {
   /** Beside those of the home; null takes one away. */
   env?: Readonly<Record<string, string | null>>;
   prompter?: Prompter;
+  background?: Background;
   clock?: Clock;
   trusted?: readonly string[];
   output?: ByteOutput;
@@ -114,6 +123,7 @@ export class ClientHome {
       },
       pause: () => setTimeout(20),
       prompter: options.prompter ?? nobody,
+      background: options.background ?? foreground,
       variables,
       folders: userFolders(variables, this.path),
       clock: options.clock ?? systemClock,

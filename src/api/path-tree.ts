@@ -47,7 +47,7 @@ export class PathTree {
 
   #add(endpoint: Endpoint): void {
     const label = `${endpoint.method} ${endpoint.path}`;
-    assert.match(endpoint.path, /^(?:\/(?:[A-Za-z0-9_-]+|\{[a-z-]+\}))+$/, label);
+    assert.match(endpoint.path, /^(?:\/(?:[A-Za-z0-9_-]+|\{[a-z0-9-]+\}))+$/, label);
     assertParameterSchema(endpoint.parameters);
     let node = this.#root;
     for (const component of endpoint.path.slice(1).split('/')) {

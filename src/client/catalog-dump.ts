@@ -2,7 +2,6 @@ import type { CryptConfig } from '../crypto/crypt-config.ts';
 import { catalogFileName } from '../format/backup-path.ts';
 import { CatalogReader } from '../format/catalog.ts';
 import { manifestFile, type Manifest, type ManifestFile } from '../format/manifest.ts';
-import type { ReaderClient } from '../protocol/reader-client.ts';
 import { ArchiveAccessor, type ArchiveDirectory } from '../pxar/archive-accessor.ts';
 import type { ArchiveEntry } from '../pxar/archive-entry.ts';
 import { fileTypeOf, fileTypes } from '../pxar/entry-metadata.ts';
@@ -11,12 +10,13 @@ import { ChunkReader } from './chunk-reader.ts';
 import { ChunkSource } from './chunk-source.ts';
 import { debugText } from './debug-text.ts';
 import { downloadIndex, listedFile } from './snapshot-contents.ts';
+import type { SnapshotReader } from './steady-reader.ts';
 
 const metadataSuffix = '.mpxar.didx';
 const chunksAhead = 4;
 
 export interface CatalogDumpParts {
-  reader: ReaderClient;
+  reader: SnapshotReader;
   manifest: Manifest;
   crypt: CryptConfig | null;
   /** Takes the lines. */

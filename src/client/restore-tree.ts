@@ -2,13 +2,13 @@ import { extractArchive, type ExtractRequest } from '../archive/extract-archive.
 import { AbortedError, NetworkError, StoreError, HttpError, FormatError } from '../base/errors.ts';
 import type { CryptConfig } from '../crypto/crypt-config.ts';
 import type { ManifestFile } from '../format/manifest.ts';
-import type { ReaderClient } from '../protocol/reader-client.ts';
 import type { MatchPattern } from '../pxar/match-pattern.ts';
 import { RandomPayload } from '../pxar/payload-source.ts';
 import { ChunkReader } from './chunk-reader.ts';
 import { ChunkSource } from './chunk-source.ts';
 import { RestoreProgress, type RestoreProgressParts } from './restore-progress.ts';
 import { downloadIndex } from './snapshot-contents.ts';
+import type { SnapshotReader } from './steady-reader.ts';
 
 /** Chunks of contents that are fetched ahead when everything is restored. */
 const chunksAhead = 12;
@@ -30,7 +30,7 @@ export interface TreeFiles {
 }
 
 export interface TreeRestoreParts {
-  reader: ReaderClient;
+  reader: SnapshotReader;
   crypt: CryptConfig | null;
   progress: RestoreProgressParts;
   signal: AbortSignal;

@@ -3,13 +3,14 @@ import { ConfigError } from '../base/errors.ts';
 import type { CryptConfig } from '../crypto/crypt-config.ts';
 import { replaceFile } from '../datastore/replace-file.ts';
 import { archiveKind, encryptedKeyFileName, manifestFileName, serverArchiveName } from '../format/backup-path.ts';
-import { manifestFile, type Manifest, type ManifestFile } from '../format/manifest.ts';
-import type { ReaderClient } from '../protocol/reader-client.ts';
+import type { ManifestFile } from '../format/manifest.ts';
+import { splitFiles } from '../format/split-archive.ts';
 import { ChunkSource } from './chunk-source.ts';
 import { RestoreProgress, type RestoreProgressParts } from './restore-progress.ts';
-import { restoreTree, type TreeFiles, type TreeRestore } from './restore-tree.ts';
+import { restoreTree, type TreeRestore } from './restore-tree.ts';
 import { PipeTarget, RestoreTarget, type ByteOutput, type ByteTarget } from './restore-target.ts';
 import { downloadBlob, downloadIndex, listedFile, type SnapshotManifest } from './snapshot-contents.ts';
+import type { SnapshotReader } from './steady-reader.ts';
 
 /** Name that stands for standard output. */
 export const standardOutput = '-';
@@ -23,18 +24,6 @@ export function archiveFileName(name: string): string {
   }
 }
 
-const splitPattern = /\.(pxar|mpxar|ppxar)\.didx$/;
-
-/** The archive among the manifest's files: `.pxar` may be stored as a pair of `.mpxar` and `.ppxar`, of which any name means both. Null: it is one file. */
-function splitArchive(manifest: Manifest, fileName: string): TreeFiles | null {
-  const match = splitPattern.exec(fileName);
-  if (match === null) return null;
-  if (match[1] === 'pxar' && manifestFile(manifest, fileName) !== undefined) return null;
-  const base = fileName.slice(0, match.index);
-  const [archive, payload] = ['mpxar', 'ppxar'].map((kind) => manifestFile(manifest, `${base}.${kind}.didx`));
-  return archive === undefined || payload === undefined ? null : { archive, payload };
-}
-
 export interface RestoreRequest {
   /** Server name. */
   fileName: string;
@@ -45,7 +34,7 @@ export interface RestoreRequest {
 }
 
 export interface RestoreParts {
-  reader: ReaderClient;
+  reader: SnapshotReader;
   manifest: SnapshotManifest;
   crypt: CryptConfig | null;
   stdout: ByteOutput;
@@ -64,7 +53,7 @@ export async function restoreArchive(request: RestoreRequest, parts: RestorePart
     await restoreManifest(target, parts);
     return;
   }
-  const split = splitArchive(manifest, fileName);
+  const split = splitFiles(manifest, fileName);
   if (split !== null) {
     refusePatterns(request);
     if (target === standardOutput) throw new ConfigError('config.split-archive', 'unable to pipe split archive');

@@ -36,8 +36,8 @@ export class DelayProxy implements AsyncDisposable {
   readonly #server = createServer({ allowHalfOpen: true, highWaterMark: 256 * 1024 }, (socket) => this.#accept(socket));
   readonly #lines: { up: Line; down: Line };
   readonly #open = new Set<Connection>();
-  /** Sorted positions of `delivered.down` at which all connections are cut. */
-  #cutsAt: number[] = [];
+  /** Sorted positions of `delivered` at which all connections are cut. */
+  readonly #cutsAt: { up: number[]; down: number[] } = { up: [], down: [] };
   #stalled = false;
 
   private constructor(options: DelayProxyOptions) {
@@ -63,7 +63,12 @@ export class DelayProxy implements AsyncDisposable {
 
   /** Cuts all connections each time that another of these numbers of bytes (from now on) has come down. */
   cutAfter(...bytes: number[]): void {
-    this.#cutsAt = bytes.map((position) => this.delivered.down + position).toSorted((a, b) => a - b);
+    this.#cutsAt.down = bytes.map((position) => this.delivered.down + position).toSorted((a, b) => a - b);
+  }
+
+  /** As `cutAfter`, of bytes that have gone up. */
+  cutAfterSent(...bytes: number[]): void {
+    this.#cutsAt.up = bytes.map((position) => this.delivered.up + position).toSorted((a, b) => a - b);
   }
 
   /** Cuts all connections now, with a reset. */
@@ -124,10 +129,9 @@ export class DelayProxy implements AsyncDisposable {
 
   #count(name: 'up' | 'down', bytes: number): void {
     this.delivered[name] += bytes;
-    if (name !== 'down') return;
-    const [next] = this.#cutsAt;
-    if (next === undefined || this.delivered.down < next) return;
-    this.#cutsAt.shift();
+    const [next] = this.#cutsAt[name];
+    if (next === undefined || this.delivered[name] < next) return;
+    this.#cutsAt[name].shift();
     this.cut();
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { StoreError } from '../../base/errors.ts';
+import { NetworkError, StoreError } from '../../base/errors.ts';
 import { shortFingerprint } from '../../crypto/crypt-config.ts';
 import { encryptedKeyFileName, manifestFileName, snapshotText } from '../../format/backup-path.ts';
 import { encodeBlobAsync } from '../../format/data-blob.ts';
@@ -15,6 +15,7 @@ import { CatalogUpload } from './catalog-upload.ts';
 import { ChunkBuffers, imageChunks } from './image-chunks.ts';
 import { contentKey, indexEntry, progressOutput, type BackupParts, type BackupRequest } from './parts.ts';
 import { digestsOf, previousBackup, previousIndex } from './previous-backup.ts';
+import { repeatedly, SnapshotCheck, type AttemptProgress } from './repeat.ts';
 import { serverName, type BackupSource } from './source.ts';
 import { uploadSplit, uploadUnified } from './tree-upload.ts';
 import { UploadProgress, uploadReport } from './upload-progress.ts';
@@ -22,8 +23,8 @@ import { UploadProgress, uploadReport } from './upload-progress.ts';
 const sourceKinds = { pxar: 'directory', img: 'image', conf: 'config file', log: 'log file' } as const;
 
 /**
- * Makes a snapshot of the sources (spec client-cli 4.3), or says what it would do. It is there with everything in it, or not at all.
- * Throws what the session throws, and StoreError for a source.
+ * Makes a snapshot of the sources (spec client-cli 4.3), or says what it would do. It is there with everything in it, or not at all. A session ends with its
+ * connection; when that is lost the backup starts again, unless a source can be read only once. Throws what the session throws, and StoreError for a source.
  */
 export async function runBackup(context: ClientContext, connection: ServerConnection, request: BackupRequest, signal: AbortSignal): Promise<void> {
   const { stderr, output, clock } = context;
@@ -33,7 +34,18 @@ export async function runBackup(context: ClientContext, connection: ServerConnec
   stderr.write(`Starting backup: ${ns === '' ? '' : `[${ns}]:`}${snapshotText(snapshot)}\nClient name: ${context.hostName}\nStarting backup protocol: ${timeText()}\n`);
   if (protection.key !== null) stderr.write(`${protection.key.source.text}\nEncryption key fingerprint: ${shortFingerprint(protection.key.crypt.fingerprint)}\n`);
   if (protection.text !== null) stderr.write(`${protection.text}\n`);
+  const isRepeatable = request.sources.every((source) => source.type !== 'img' || source.size !== null);
+  await repeatedly({ ...context, isRepeatable, signal }, new SnapshotCheck(connection, ns, snapshot), (progress) => backUpOnce(context, connection, request, { signal, progress }));
+  if (request.isDryRun) return;
+  stderr.write(`Duration: ${((clock.now() - startMs) / 1000).toFixed(2)}s\nEnd Time: ${timeText()}\n`);
+}
+
+/** One session. Throws its NetworkError when it has ended. */
+async function backUpOnce(context: ClientContext, connection: ServerConnection, request: BackupRequest, { signal, progress }: { signal: AbortSignal; progress: AttemptProgress }): Promise<void> {
+  const { stderr } = context;
+  const { ns, snapshot, protection } = request;
   const client = await connection.openBackup(ns, snapshot, { debug: true, noCache: request.noCache });
+  progress.hasBegun = true;
   try {
     const previous = await previousBackup(client, protection.key?.crypt ?? null, context);
     const parts: BackupParts = { context, connection, client, request, previous, signal };
@@ -59,12 +71,15 @@ export async function runBackup(context: ClientContext, connection: ServerConnec
       stderr.write(`Upload RSA encoded key to '${repository}' as ${encryptedKeyFileName}\n`);
       files.push(await putBlob(parts, encryptedKeyFileName, await encodeBlobAsync(protection.encryptedKey, { compress: false })));
     }
-    await client.putBlob(manifestFileName, encodeManifestBlob(manifestOf(request, files)));
+    const manifest = manifestOf(request, files);
+    await client.putBlob(manifestFileName, encodeManifestBlob(manifest));
+    progress.finishing = manifest;
     await client.finish();
+  } catch (e) {
+    throw client.failure instanceof NetworkError ? client.failure : e;
   } finally {
     client.close();
   }
-  stderr.write(`Duration: ${((clock.now() - startMs) / 1000).toFixed(2)}s\nEnd Time: ${timeText()}\n`);
 }
 
 /** A split archive is named by its metadata; a dry run does not know of it, as in the reference. */

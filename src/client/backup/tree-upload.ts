@@ -12,6 +12,7 @@ import { ArchiveAccessor } from '../../pxar/archive-accessor.ts';
 import { ChunkReader } from '../chunk-reader.ts';
 import { ChunkSource } from '../chunk-source.ts';
 import { downloadIndex } from '../snapshot-contents.ts';
+import { SteadyReader } from '../steady-reader.ts';
 import type { CatalogUpload } from './catalog-upload.ts';
 import { ChunkedSink, PayloadUploadSink } from './chunked-sinks.ts';
 import { contentKey, indexEntry, progressOutput, type BackupParts } from './parts.ts';
@@ -116,7 +117,8 @@ async function openReference(parts: BackupParts, fileNames: { metadata: string; 
     context.stderr.write('Crypt mode mismatch, continue without reference\n');
     return null;
   }
-  const reader = await connection.openReader(ns, { ...snapshot, time: previous.time });
+  const { time } = previous;
+  const reader = await SteadyReader.open({ open: async () => connection.openReader(ns, { ...snapshot, time }), stderr: context.stderr, pause: context.pause });
   try {
     const index = await downloadIndex(reader, 'dynamic', metadataFile);
     const chunks = new ChunkReader(new ChunkSource({ reader, crypt: contentKey(protection), cryptMode: metadataFile.cryptMode }), index);

@@ -7,6 +7,7 @@ import type { ClientCommand } from '../client-context.ts';
 import { connect, givenNamespace, requiredRepository } from '../connect.ts';
 import { givenKey, openGivenKey } from '../given-key.ts';
 import { downloadManifest, requireManifestKey } from '../snapshot-contents.ts';
+import { SteadyReader } from '../steady-reader.ts';
 import { keyOptions, targetOptions } from './options.ts';
 
 const dump: ClientCommand = {
@@ -22,7 +23,7 @@ const dump: ClientCommand = {
       const key = await openGivenKey(context, await givenKey(context, given));
       const connection = await connect(context, repository, given, { signal });
       try {
-        const reader = await connection.openReader(ns, snapshot);
+        const reader = await SteadyReader.open({ open: async () => connection.openReader(ns, snapshot), stderr: context.stderr, pause: context.pause });
         try {
           const { manifest } = await downloadManifest(reader, key?.crypt ?? null);
           requireManifestKey(manifest, key?.crypt ?? null);

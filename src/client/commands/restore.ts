@@ -2,7 +2,6 @@ import { Type } from 'typebox';
 import { ConfigError, FormatError } from '../../base/errors.ts';
 import { flag } from '../../config/schemas.ts';
 import { shortFingerprint } from '../../crypto/crypt-config.ts';
-import type { BackupSnapshot } from '../../format/backup-path.ts';
 import { MatchPattern } from '../../pxar/match-pattern.ts';
 import { parameters, type Properties } from '../../terminal/command-parameters.ts';
 import type { Parameters } from '../../terminal/command.ts';
@@ -12,11 +11,12 @@ import type { ClientCommand, ClientContext } from '../client-context.ts';
 import { connect, givenNamespace, requiredRepository } from '../connect.ts';
 import type { OpenedKey } from '../encryption-key.ts';
 import { givenKey, openGivenKey } from '../given-key.ts';
-import { newestSnapshot } from '../listings.ts';
+import { chosenSnapshot } from '../open-snapshot.ts';
 import { archiveFileName, holdsKey, restoreArchive } from '../restore.ts';
 import type { TreeRestore } from '../restore-tree.ts';
 import type { ServerConnection } from '../server-connection.ts';
 import { downloadManifest, identityWarning, requireManifestKey } from '../snapshot-contents.ts';
+import { SteadyReader } from '../steady-reader.ts';
 import { cryptModeOption, keyOptions, rateOptions, targetOptions } from './options.ts';
 
 const off = { default: false } as const;
@@ -39,11 +39,6 @@ const restoreOptions: Properties = {
   pattern: Type.Array(Type.String({ pattern: '^.+[^\\\\]$' }), { description: 'Path or match pattern to limit files that get restored.' }),
   'prelude-target': Type.String({ description: 'Path to restore prelude to, (pxar v2 archives only).' }),
 };
-
-async function chosenSnapshot(context: ClientContext, connection: ServerConnection, ns: string, text: string): Promise<BackupSnapshot> {
-  const path = parseSnapshotOrGroupPath(text);
-  return 'snapshot' in path ? path.snapshot : newestSnapshot(connection, ns, path.group, context.stderr);
-}
 
 function includePattern(text: string): MatchPattern {
   try {
@@ -79,7 +74,7 @@ async function restoreFrom(context: ClientContext, connection: ServerConnection,
   const ns = givenNamespace(context, given);
   const fileName = archiveFileName(given['archive-name'] as string);
   const snapshot = await chosenSnapshot(context, connection, ns, given['snapshot'] as string);
-  const reader = await connection.openReader(ns, snapshot);
+  const reader = await SteadyReader.open({ open: async () => connection.openReader(ns, snapshot), stderr, pause: context.pause });
   try {
     const manifest = await downloadManifest(reader, crypt);
     const warning = identityWarning(manifest.manifest, snapshot);

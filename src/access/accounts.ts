@@ -5,6 +5,7 @@ import { realmsOf } from '../config/domain-config.ts';
 import type { SectionFile } from '../config/files.ts';
 import { changedRecord, type RecordChanges } from '../config/section-table.ts';
 import { superuser, tokenType, userType, type TokenRecord, type UserRecord } from '../config/user-config.ts';
+import type { TfaFile } from '../config/tfa-config.ts';
 import { realmOf, tokenNameOf, userNameOf, userOf } from '../format/auth-id.ts';
 import type { ApiTokens } from './api-tokens.ts';
 import type { PasswordRealm } from './realm.ts';
@@ -85,6 +86,7 @@ export interface AccountChangerParts {
   acl: AclFile;
   domains: SectionFile;
   tokens: ApiTokens;
+  tfa: TfaFile;
   /** Where passwords of a realm are kept; null when the realm keeps none that can be set here. */
   realmOf: (realm: string) => PasswordRealm | null;
 }
@@ -118,7 +120,7 @@ export class AccountChanger {
     }, options);
   }
 
-  /** Removes a user with password, tokens and the tokens' ACL entries. The user's own ACL entries stay, as the reference leaves them. */
+  /** Removes a user with password, second factors, tokens and the tokens' ACL entries. The user's own ACL entries stay, as the reference leaves them. */
   async deleteUser(userId: string, options: { digest?: string | undefined } = {}): Promise<void> {
     if (userId === superuser) throw new HttpError(400, `user '${superuser}' cannot be removed.`);
     const tokens = await this.#parts.users.update((config) => {
@@ -128,6 +130,8 @@ export class AccountChanger {
       return owned;
     }, options);
     await this.#parts.realmOf(realmOf(userId))?.removePassword(userNameOf(userId));
+    const { tfa } = this.#parts;
+    if (Object.hasOwn(tfa.load().value.users, userId)) await tfa.update((content) => void delete content.users[userId]);
     for (const tokenId of tokens) await this.#forgetToken(tokenId);
   }
 

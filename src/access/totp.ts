@@ -40,9 +40,17 @@ export function parseTotp(address: string): Totp {
   const isKnown = algorithm === 'sha1' || algorithm === 'sha256' || algorithm === 'sha512';
   const isSane = Number.isSafeInteger(digits) && digits >= 6 && digits <= 10 && Number.isSafeInteger(period) && period >= 1 && period <= 3600;
   if (url === null || url.protocol !== 'otpauth:' || url.host !== 'totp' || secret === null || secret.length === 0 || !isKnown || !isSane) {
-    throw new FarshoreError('access.totp', 'a stored TOTP entry cannot be used');
+    throw new FarshoreError('access.totp', 'a TOTP address cannot be used: it needs a secret in base32, SHA1, SHA256 or SHA512, 6 to 10 digits, and a period of at most 3600 seconds');
   }
   return { secret, algorithm, digits, period };
+}
+
+/** The address as the reference stores it: label and issuer as they were given, secret, digits, algorithm and period spelled out. */
+export function formatTotp(address: string, { digits, algorithm, period }: Totp): string {
+  const url = new URL(address);
+  const issuer = url.searchParams.get('issuer');
+  const secret = encodeURIComponent(url.searchParams.get('secret') ?? '');
+  return `otpauth://totp${url.pathname}?secret=${secret}&digits=${digits}&algorithm=${algorithm.toUpperCase()}&period=${period}${issuer === null ? '' : `&issuer=${encodeURIComponent(issuer)}`}`;
 }
 
 /** The code of one time step (RFC 4226, 5.3). */

@@ -62,7 +62,7 @@ const tfaCodec: Codec<TfaContent> = {
     if (!isObject(json) || !isObject(users) || !Object.values(users).every(hasShape)) throw new ConfigError('config.syntax', `parsing "${fileName}" failed: not what it should be`);
     return { ...json, users: users as Record<string, UserFactors> };
   },
-  serialize: (content) => JSON.stringify(content, null, 2),
+  serialize: (content) => JSON.stringify(content),
   clone: (content) => structuredClone(content),
 };
 

@@ -4,6 +4,7 @@ import { AccessControl } from '../access/access-control.ts';
 import { AccountChanger, Accounts } from '../access/accounts.ts';
 import { ApiTokens } from '../access/api-tokens.ts';
 import { Authenticator } from '../access/authenticator.ts';
+import { FactorChanges } from '../access/factor-changes.ts';
 import { Login } from '../access/login.ts';
 import { PbsRealm, realmFinder } from '../access/realm.ts';
 import { SecondFactor } from '../access/second-factor.ts';
@@ -111,7 +112,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const journals = new Journals(join(installation.state, 'possession'), log);
   const syncRuns = new SyncRuns({ datastores, remotes: tables.remotes, secrets, settings, jobs: tables.syncJobs, access, journals, ground });
 
-  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificate: () => certificate, certificates: () => [certificateInfo('proxy.pem', certificate.certificate)], instanceId: await loadInstanceId(installation), locksRoot: installation.locks, authLog: writeAuthLog });
+  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificate: () => certificate, certificates: () => [certificateInfo('proxy.pem', certificate.certificate)], instanceId: await loadInstanceId(installation), locksRoot: installation.locks, authLog: writeAuthLog });
   const endpoints: Endpoint[] = built.endpoints;
   const router = new Router({
     endpoints,

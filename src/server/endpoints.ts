@@ -1,5 +1,6 @@
 import type { AccessControl } from '../access/access-control.ts';
 import type { AccountChanger, Accounts } from '../access/accounts.ts';
+import type { FactorChanges } from '../access/factor-changes.ts';
 import type { Login } from '../access/login.ts';
 import { absentEndpoints } from '../api/absent.ts';
 import { aclEndpoints } from '../api/access/acl.ts';
@@ -73,6 +74,7 @@ export interface ApiParts {
   accounts: Accounts;
   changer: AccountChanger;
   login: Login;
+  factors: FactorChanges;
   secrets: RemoteSecrets;
   encryptionKeys: EncryptionKeys;
   tasks: WorkerTasks;
@@ -175,7 +177,7 @@ function accessEndpoints(parts: ApiParts): Endpoint[] {
     ...permissionEndpoints({ acl: files.acl, access }),
     ...domainEndpoints({ domains: files.domains }),
     ...passwordEndpoints({ accounts, changer, login, access }),
-    ...tfaEndpoints({ tfa: files.tfa, access }),
+    ...tfaEndpoints({ tfa: files.tfa, factors: parts.factors, accounts, access, login, clock: parts.options.clock }),
   ];
 }
 

@@ -1,5 +1,6 @@
 import type { TestContext } from 'node:test';
 import { AccessControl } from '../../src/access/access-control.ts';
+import { FactorChanges } from '../../src/access/factor-changes.ts';
 import { aclEndpoints } from '../../src/api/access/acl.ts';
 import { domainEndpoints } from '../../src/api/access/domains.ts';
 import { passwordEndpoints } from '../../src/api/access/password.ts';
@@ -47,7 +48,7 @@ export async function accessApi(t: TestContext): Promise<AccessApi> {
     ...permissionEndpoints({ acl, access }),
     ...domainEndpoints({ domains: domainFile(accounts.paths) }),
     ...passwordEndpoints({ ...accounts, access }),
-    ...tfaEndpoints({ tfa, access }),
+    ...tfaEndpoints({ ...accounts, tfa, access, factors: new FactorChanges(tfa, accounts.clock) }),
   ];
   return { ...accounts, acl, tfa, authLog, log, server: await testServer(t, { access }, endpoints) };
 }

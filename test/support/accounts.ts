@@ -59,7 +59,7 @@ export async function accessUnderTest(t: TestContext, options: { golden?: 'sourc
     clock,
     accounts,
     tokens,
-    changer: new AccountChanger({ users, domains, acl: aclFile(paths), tokens, realmOf }),
+    changer: new AccountChanger({ users, domains, acl: aclFile(paths), tokens, tfa: tfaFile(paths), realmOf }),
     login: new Login({ keys, accounts, realmOf, secondFactor: new SecondFactor(tfaFile(paths), clock), clock }),
     authenticator: new Authenticator({ keys, accounts, tokens, clock }),
   };

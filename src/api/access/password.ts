@@ -1,12 +1,13 @@
 import { Type } from 'typebox';
 import type { AccessControl } from '../../access/access-control.ts';
 import type { AccountChanger, Accounts } from '../../access/accounts.ts';
-import { LoginError, type Login } from '../../access/login.ts';
+import type { Login } from '../../access/login.ts';
 import { HttpError } from '../../base/errors.ts';
 import { givenPassword, password, userId } from '../../config/schemas.ts';
 import { superuser } from '../../config/user-config.ts';
 import { realmOf, tokenNameOf } from '../../format/auth-id.ts';
 import { jsonEndpoint, type Endpoint } from '../endpoint.ts';
+import { requireOwnPassword } from './own-password.ts';
 
 export interface PasswordEndpointParts {
   accounts: Accounts;
@@ -27,7 +28,7 @@ export function passwordEndpoints(parts: PasswordEndpointParts): Endpoint[] {
       handler: async (given, caller) => {
         if (tokenNameOf(caller.authId) !== null) throw new HttpError(400, 'API tokens cannot access this API endpoint');
         if (!mayChange(parts.access, caller.authId, given.userid)) throw new HttpError(400, 'you are not authorized to change the password.');
-        if (caller.authId !== superuser) await confirm(parts.login, caller.authId, given['confirmation-password']);
+        await requireOwnPassword(parts.login, caller.authId, given['confirmation-password']);
         if (parts.accounts.findUser(given.userid) === undefined) throw new HttpError(401, `user '${given.userid}' does not exists.`);
         await parts.changer.setPassword(given.userid, given.password);
       },
@@ -38,15 +39,4 @@ export function passwordEndpoints(parts: PasswordEndpointParts): Endpoint[] {
 function mayChange(access: AccessControl, caller: string, userid: string): boolean {
   if (caller === superuser || caller === userid) return true;
   return realmOf(userid) !== 'pam' && access.check(caller, '/', ['Permissions.Modify']);
-}
-
-/** The caller must know his own password: a ticket alone could be stolen. HttpError 401. */
-async function confirm(login: Login, caller: string, own: string | undefined): Promise<void> {
-  if (own === undefined) throw new HttpError(401, 'missing password');
-  try {
-    await login.checkPassword(caller, own);
-  } catch (e) {
-    if (e instanceof LoginError) throw new HttpError(401, e.reason, { cause: e });
-    throw e;
-  }
 }

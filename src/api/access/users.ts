@@ -16,7 +16,7 @@ export interface UserEndpointParts {
 const { Optional } = Type;
 
 const self: Permission = { kind: 'self' };
-const modify: Permission = { kind: 'privilege', path: '/access/users', privileges: ['Permissions.Modify'] };
+export const modify: Permission = { kind: 'privilege', path: '/access/users', privileges: ['Permissions.Modify'] };
 export const auditOrSelf: Permission = { kind: 'or', of: [{ kind: 'privilege', path: '/access/users', privileges: ['Sys.Audit'] }, self] };
 export const modifyOrSelf: Permission = { kind: 'or', of: [modify, self] };
 

@@ -76,8 +76,17 @@ export async function extractArchive(request: ExtractRequest): Promise<void> {
   decoder.finish();
 }
 
+/** As `extractArchive`, from what a decoder would have made of the stream; contents come with the events. */
+export async function extractEvents(events: AsyncIterable<ArchiveEvent>, request: Omit<ExtractRequest, 'archive' | 'payload'>): Promise<void> {
+  using extractor = new TreeExtractor(request);
+  for await (const event of events) {
+    await extractor.take(event);
+    throwIfAborted(request.signal);
+  }
+}
+
 class TreeExtractor implements Disposable {
-  readonly #request: ExtractRequest;
+  readonly #request: Omit<ExtractRequest, 'archive'>;
   readonly #features: RestoredFeatures;
   readonly #overwrite: Overwrite;
   readonly #open: OpenTarget[] = [];
@@ -85,7 +94,7 @@ class TreeExtractor implements Disposable {
   /** The file whose content comes with the next events. */
   #file: { file: TargetFile; entry: Extract<ArchiveEntry, { type: 'file' }> } | null = null;
 
-  constructor(request: ExtractRequest) {
+  constructor(request: Omit<ExtractRequest, 'archive'>) {
     this.#request = request;
     this.#features = { ...allFeatures, ...request.features };
     this.#overwrite = { files: false, symlinks: false, hardLinks: false, ...request.overwrite };

@@ -5,6 +5,7 @@ import { systemClock } from '../base/clock.ts';
 import { runClient } from '../client/main.ts';
 import { userFolders } from '../client/user-folders.ts';
 import { errorText, exitFailure } from '../terminal/program.ts';
+import { StreamLineInput } from '../terminal/line-input.ts';
 import { TerminalPrompter } from '../terminal/terminal-prompter.ts';
 import { ownBackground } from './own-background.ts';
 import { bytesTo, outputSettings, packageVersion, pauseOrWake, programInterrupts, sinkTo } from './process-io.ts';
@@ -30,6 +31,7 @@ export async function startClient(): Promise<void> {
       pause: pauseOrWake,
       prompter: new TerminalPrompter(stdin, sinkTo(stderr)),
       background,
+      lineInput: new StreamLineInput(stdin, stdout),
       variables: env,
       folders: userFolders(env, homedir()),
       clock: systemClock,

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { Background } from '../terminal/background.ts';
+import type { LineInput } from '../terminal/line-input.ts';
 import type { InterruptSource } from '../terminal/interrupts.ts';
 import type { OutputSettings, TextSink } from '../terminal/output.ts';
 import type { Prompter } from '../terminal/prompter.ts';
@@ -27,6 +28,8 @@ export interface ClientContext {
   readonly pause: (milliseconds: number, signal?: AbortSignal) => Promise<void>;
   readonly prompter: Prompter;
   readonly background: Background;
+  /** For commands of a shell. */
+  readonly lineInput: LineInput;
   readonly variables: Variables;
   readonly folders: UserFolders;
   readonly clock: Clock;

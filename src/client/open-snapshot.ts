@@ -5,6 +5,7 @@ import type { ChunkIndex, IndexKind } from '../format/chunk-index.ts';
 import { manifestFile, type Manifest, type ManifestFile } from '../format/manifest.ts';
 import { splitFiles } from '../format/split-archive.ts';
 import { ArchiveAccessor } from '../pxar/archive-accessor.ts';
+import type { ReadAt } from '../pxar/payload-source.ts';
 import type { Parameters } from '../terminal/command.ts';
 import { parseSnapshotOrGroupPath } from './backup-paths.ts';
 import { ChunkReader, type ChunkReaderOptions } from './chunk-reader.ts';
@@ -47,7 +48,7 @@ export async function openSnapshot(context: ClientContext, given: Parameters, si
   let reader: SteadyReader | null = null;
   try {
     const snapshot = await chosenSnapshot(context, connection, ns, text);
-    reader = await SteadyReader.open({ open: async () => connection.openReader(ns, snapshot), stderr });
+    reader = await SteadyReader.open({ open: async () => connection.openReader(ns, snapshot), stderr, pause: context.pause });
     const { manifest } = await downloadManifest(reader, crypt);
     const warning = identityWarning(manifest, snapshot);
     if (warning !== null) stderr.write(`${warning}\n`);
@@ -102,11 +103,11 @@ export interface OpenTree {
 const chunksKept = 16;
 const chunksAhead = 4;
 
-/** Opens a directory tree; of its contents only what is asked for is fetched. */
-export async function openTree(snapshot: OpenSnapshot, files: TreeFiles): Promise<OpenTree> {
+/** Opens a directory tree; of its contents only what is asked for is fetched. `wrap`: put around everything that reads. */
+export async function openTree(snapshot: OpenSnapshot, files: TreeFiles, wrap: (readAt: ReadAt) => ReadAt = (readAt) => readAt): Promise<OpenTree> {
   const options = { ahead: chunksAhead, aheadInSequence: true, kept: chunksKept };
   const { chunks } = await openChunks(snapshot, 'dynamic', files.archive, options);
-  if (files.payload === null) return { archive: new ArchiveAccessor(chunks.readAt, chunks.length), length: chunks.length };
+  if (files.payload === null) return { archive: new ArchiveAccessor(wrap(chunks.readAt), chunks.length), length: chunks.length };
   const { chunks: payload } = await openChunks(snapshot, 'dynamic', files.payload, options);
-  return { archive: new ArchiveAccessor(chunks.readAt, chunks.length, { readAt: payload.readAt, length: payload.length }), length: chunks.length + payload.length };
+  return { archive: new ArchiveAccessor(wrap(chunks.readAt), chunks.length, { readAt: wrap(payload.readAt), length: payload.length }), length: chunks.length + payload.length };
 }

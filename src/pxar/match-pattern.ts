@@ -60,6 +60,11 @@ export class MatchPattern {
     return Buffer.concat([Buffer.from(this.kind === 'include' ? '!' : ''), this.text, Buffer.from(end)]);
   }
 
+  /** The one path from the root that it matches; null when there may be others. */
+  get onlyPath(): Buffer | null {
+    return this.#glob === null && this.text[0] === slash ? this.text : null;
+  }
+
   /** Whether it matches `/dir/name`, a path from the archive's root; the type does not count here. */
   matchesPath(path: Buffer): boolean {
     if (this.#glob !== null) return this.#glob.matches(path, !this.#anchored);

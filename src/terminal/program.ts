@@ -26,7 +26,7 @@ export function errorText(thrown: unknown, label = 'Error'): string {
 
 /** What every program has. */
 export interface ProgramContext {
-  /** Name in usage texts: base name of the command as called. */
+  /** Name in usage texts: base name of the command as called; empty for a shell's own commands. */
   readonly program: string;
   readonly stdout: TextSink;
   readonly stderr: TextSink;
@@ -58,7 +58,7 @@ async function runCommand<Context extends ProgramContext, Source>(command: Comma
 export async function runProgram<Context extends ProgramContext, Source>(tree: CommandNode<Command<Context, Source>>, argv: readonly string[], context: Context): Promise<number> {
   const found = resolveCommand(tree, argv);
   if (found.kind === 'command') return runCommand(found.command, found.typed, found.rest, context);
-  const usage = `Usage:\n\n${groupUsage(found.group, [context.program, ...found.typed])}\n`;
+  const usage = `Usage:\n\n${groupUsage(found.group, context.program === '' ? found.typed : [context.program, ...found.typed])}\n`;
   const problem =
     found.kind === 'unknown'
       ? `Error: no such command '${found.word}'\n`

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable, Writable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import type { TestContext } from 'node:test';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
@@ -7,6 +8,7 @@ import { AbortedError } from '../../src/base/errors.ts';
 import { runClient } from '../../src/client/main.ts';
 import { userFolders } from '../../src/client/user-folders.ts';
 import type { ByteOutput } from '../../src/client/restore-target.ts';
+import { StreamLineInput } from '../../src/terminal/line-input.ts';
 import type { Background } from '../../src/terminal/background.ts';
 import type { Prompter } from '../../src/terminal/prompter.ts';
 import { clientPasswords, type ClientServer } from './client-server.ts';
@@ -62,6 +64,8 @@ export interface ClientRunOptions {
   env?: Readonly<Record<string, string | null>>;
   prompter?: Prompter;
   background?: Background;
+  /** Standard input of a shell. */
+  input?: string | Buffer;
   clock?: Clock;
   trusted?: readonly string[];
   output?: ByteOutput;
@@ -124,6 +128,7 @@ export class ClientHome {
       pause: () => setTimeout(20),
       prompter: options.prompter ?? nobody,
       background: options.background ?? foreground,
+      lineInput: new StreamLineInput(Readable.from([Buffer.from(options.input ?? '')]), new Writable()),
       variables,
       folders: userFolders(variables, this.path),
       clock: options.clock ?? systemClock,

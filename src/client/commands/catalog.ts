@@ -8,6 +8,7 @@ import { connect, givenNamespace, requiredRepository } from '../connect.ts';
 import { givenKey, openGivenKey } from '../given-key.ts';
 import { downloadManifest, requireManifestKey } from '../snapshot-contents.ts';
 import { SteadyReader } from '../steady-reader.ts';
+import { catalogShell } from './catalog-shell.ts';
 import { keyOptions, targetOptions } from './options.ts';
 
 const dump: ClientCommand = {
@@ -38,4 +39,4 @@ const dump: ClientCommand = {
   },
 };
 
-export const catalogCommands: readonly ClientCommand[] = [dump];
+export const catalogCommands: readonly ClientCommand[] = [dump, catalogShell];

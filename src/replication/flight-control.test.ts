@@ -36,6 +36,39 @@ test('a long fat line is filled after a short start', async () => {
   assert.ok(rate > line.rate * 0.9, `${rate} of ${line.rate}`);
 });
 
+test('a thin line gets a few chunks and one connection, whatever was asked for at first', async () => {
+  const clock = { ms: 0 };
+  const flight = new FlightControl({ now: () => clock.ms });
+  await drive(flight, clock, { rate: 6250, delayMs: 60 }, 60);
+  assert.ok(flight.limit <= 9 * mebibyte, String(flight.limit));
+  assert.ok(flight.carried <= 2 * mebibyte, String(flight.carried));
+});
+
+test('a queue that others fill makes round trips longer, not the limit larger: it follows the share of the line that is left', async () => {
+  const clock = { ms: 0 };
+  const flight = new FlightControl({ now: () => clock.ms });
+  await drive(flight, clock, { rate: 125_000, delayMs: 150 }, 300);
+  const alone = flight.limit;
+  // Half of the line, behind a queue of two round trips.
+  await drive(flight, clock, { rate: 62_500, delayMs: 450 }, 400);
+  assert.equal(flight.roundTripMs, 150);
+  assert.ok(flight.limit < alone * 0.75, `${flight.limit} of ${alone}`);
+});
+
+test('a line that has become longer is filled again once its round trips were seen for some minutes', async () => {
+  const clock = { ms: 0 };
+  const flight = new FlightControl({ now: () => clock.ms });
+  await drive(flight, clock, { rate: 125_000, delayMs: 20 }, 300);
+  const longer = { rate: 125_000, delayMs: 200 };
+  for (let minutes = 0; minutes < 5; minutes += 1) {
+    clock.ms += 60_000;
+    flight.observeRoundTrip(200);
+  }
+  await drive(flight, clock, longer, 600);
+  const rate = await drive(flight, clock, longer, 600);
+  assert.ok(rate > longer.rate * 0.8, `${rate} of ${longer.rate}`);
+});
+
 test('a line without delay keeps the small limit', async () => {
   const clock = { ms: 0 };
   const flight = new FlightControl({ now: () => clock.ms });

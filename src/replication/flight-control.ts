@@ -3,14 +3,22 @@ import { throwIfAborted } from '../base/async.ts';
 
 const mebibyte = 1024 * 1024;
 
-/** Enough for four usual chunks: below that even a fast line waits for its own round trips. */
-const smallestLimit = 12 * mebibyte;
+/** Where every line begins, and what a fast line without delay keeps: enough for four usual chunks, so that checking and storing never wait. */
+const firstLimit = 12 * mebibyte;
+/** A thin line needs no more than the chunk that arrives, the next one, and one more. */
+const fewestChunks = 3;
+/** What the line carries in this time may be in flight even without any delay. */
+const shortestFlightMs = 100;
+/** By how much the limit exceeds the bandwidth-delay product: the line's queue grows by at most half a round trip for others. */
+const gain = 1.5;
 /** Bound on what chunks in flight may hold in memory (an estimate may be wrong by its safety factor). */
 const largestLimit = 64 * mebibyte;
 const shortestIntervalMs = 200;
 const longDelayMs = 50;
 const plateauIntervals = 3;
 const rememberedIntervals = 10;
+/** The shortest round trip is that of the last one or two such spans: a line may become longer. */
+const roundTripSpanMs = 120_000;
 
 export interface FlightOptions {
   /** So many chunks at a time whatever their size, instead of following the line. */
@@ -23,20 +31,26 @@ export interface Permit {
 }
 
 /**
- * How many encoded bytes of chunks may be on their way at a time, for a whole job: about twice the bandwidth-delay product, found
+ * How many encoded bytes of chunks may be on their way at a time, for a whole job: about 1.5 times the bandwidth-delay product, found
  * as BBR does. It doubles while that makes the line faster, and then follows the best recent rate. Too little leaves the line
  * idle for part of each round trip; too much is lost when the line is cut, costs memory, and crowds out others.
+ *
+ * Fair to others: the product is made of the *shortest* round trip. A queue that makes round trips longer without making the line faster
+ * does not raise the limit, so this job never adds more than half a round trip of queue; and as others take their share, rate and limit fall.
  */
 export class FlightControl {
   readonly #clock: Clock;
   readonly #fixedChunks: number | undefined;
-  #limit = smallestLimit;
+  #limit = firstLimit;
   #inFlight = 0;
   #chunksInFlight = 0;
   readonly #waiting: Array<{ bytes: number; start: () => void }> = [];
   /** Encoded bytes per plain byte, smoothed; chunks are asked for by plain size. */
   #density = 0.6;
-  #roundTripMs = Infinity;
+  /** Smoothed estimate of a chunk's bytes. */
+  #chunkBytes = firstLimit / 4;
+  /** Of this span and of the one before. */
+  #roundTrips = { startMs: 0, thisSpan: Infinity, before: Infinity };
   #intervalStart: number;
   #intervalBytes = 0;
   #rates: number[] = [];
@@ -57,9 +71,20 @@ export class FlightControl {
     return this.#inFlight;
   }
 
-  /** Shortest round trip seen, in milliseconds; Infinity before the first. */
+  /** Shortest round trip of the last minutes, in milliseconds; Infinity before the first. */
   get roundTripMs(): number {
-    return this.#roundTripMs;
+    return Math.min(this.#roundTrips.thisSpan, this.#roundTrips.before);
+  }
+
+  /**
+   * Bytes that connections should be able to carry per round trip: twice what they do, so that more connections are tried as long as they
+   * help. More connections than the line needs would take more than this job's share of it. A long line is believed to be wide at first.
+   */
+  get carried(): number {
+    const roundTripMs = this.roundTripMs;
+    if (roundTripMs === Infinity) return 0;
+    if (roundTripMs >= longDelayMs && this.#plateau < plateauIntervals) return this.#limit;
+    return Math.min(this.#limit, (2 * this.rate * roundTripMs) / 1000);
   }
 
   /** Bytes per second over the last intervals. */
@@ -70,8 +95,15 @@ export class FlightControl {
   observeRoundTrip(milliseconds: number): void {
     if (!Number.isFinite(milliseconds)) return;
     // A long line would need many round trips to find out that it is wide.
-    if (this.#roundTripMs === Infinity && milliseconds >= longDelayMs) this.#limit = Math.max(this.#limit, 2 * smallestLimit);
-    this.#roundTripMs = Math.min(this.#roundTripMs, Math.max(0.05, milliseconds));
+    if (this.roundTripMs === Infinity && milliseconds >= longDelayMs) this.#limit = Math.max(this.#limit, 2 * firstLimit);
+    const spans = this.#roundTrips;
+    const now = this.#clock.now();
+    if (now - spans.startMs >= roundTripSpanMs) {
+      spans.before = spans.thisSpan;
+      spans.thisSpan = Infinity;
+      spans.startMs = now;
+    }
+    spans.thisSpan = Math.min(spans.thisSpan, Math.max(0.05, milliseconds));
   }
 
   /** Waits, first come first served, until a chunk of `plainSize` bytes may be asked for. */
@@ -94,6 +126,11 @@ export class FlightControl {
   }
 
   #take(bytes: number): void {
+    // Time in which nothing was asked for says nothing of the line.
+    if (this.#chunksInFlight === 0 && this.#clock.now() - this.#intervalStart > 2 * this.#intervalMs()) {
+      this.#intervalStart = this.#clock.now();
+      this.#intervalBytes = 0;
+    }
     this.#inFlight += bytes;
     this.#chunksInFlight += 1;
   }
@@ -102,6 +139,7 @@ export class FlightControl {
     this.#inFlight -= bytes;
     this.#chunksInFlight -= 1;
     if (receivedBytes > 0 && plainSize > 0) {
+      this.#chunkBytes += (bytes - this.#chunkBytes) * 0.1;
       this.#density += (Math.min(1, receivedBytes / plainSize) - this.#density) * 0.05;
       this.#intervalBytes += receivedBytes;
       this.#adapt();
@@ -113,10 +151,14 @@ export class FlightControl {
     }
   }
 
+  #intervalMs(): number {
+    return Math.max(shortestIntervalMs, Number.isFinite(this.roundTripMs) ? this.roundTripMs : 0);
+  }
+
   #adapt(): void {
     const elapsed = this.#clock.now() - this.#intervalStart;
-    const roundTrip = Number.isFinite(this.#roundTripMs) ? this.#roundTripMs : 1;
-    if (elapsed < Math.max(shortestIntervalMs, roundTrip)) return;
+    const roundTrip = Number.isFinite(this.roundTripMs) ? this.roundTripMs : 1;
+    if (elapsed < this.#intervalMs()) return;
     const rate = (this.#intervalBytes / elapsed) * 1000;
     this.#intervalStart += elapsed;
     this.#intervalBytes = 0;
@@ -134,6 +176,8 @@ export class FlightControl {
       if (this.#plateau < plateauIntervals) return;
     }
     const product = (this.rate * roundTrip) / 1000;
-    this.#limit = Math.min(largestLimit, Math.max(smallestLimit, 2 * product));
+    const least = Math.min(firstLimit, Math.max(fewestChunks * this.#chunkBytes, (this.rate * shortestFlightMs) / 1000));
+    // A chunk counts until it is whole: two more are always partly there.
+    this.#limit = Math.min(largestLimit, Math.max(least, gain * product + 2 * this.#chunkBytes));
   }
 }

@@ -24,6 +24,8 @@ export interface RemoteSourceOptions {
 }
 
 const defaultMaxLanes = 16;
+/** How often a job that fetches chunks looks whether the line has become longer or shorter. */
+const observeLineMs = 60_000;
 
 /** A remote datastore as source: two listings a namespace over REST, snapshots over reader sessions (spec sync 1.3, 4; backup-protocol 7). */
 export class RemoteSource implements ReplicationSource {
@@ -33,6 +35,7 @@ export class RemoteSource implements ReplicationSource {
   readonly #lanes: LaneBudget;
   /** The anchor's listing, asked for together with the list of namespaces. */
   #anchor: Promise<SourceNamespace> | null = null;
+  #observedMs = performance.now();
 
   constructor(options: RemoteSourceOptions) {
     this.label = `${options.remote}/${options.store}`;
@@ -106,8 +109,25 @@ export class RemoteSource implements ReplicationSource {
       },
       flight,
       budget: this.#lanes,
+      observeLine: () => this.#observeLine(),
       files: snapshot.files,
     });
+  }
+
+  /** One small request now and then, on a connection of its own: those with chunks would tell of their own queue. */
+  #observeLine(): void {
+    const now = performance.now();
+    if (now - this.#observedMs < observeLineMs) return;
+    this.#observedMs = now;
+    const observe = async (): Promise<void> => {
+      // The first may have to connect.
+      await this.#rest.get('version');
+      const startedMs = performance.now();
+      await this.#rest.get('version');
+      this.#options.flight.observeRoundTrip(performance.now() - startedMs);
+    };
+    // Only a measurement: the chunks tell what is wrong with the line.
+    observe().catch(() => {});
   }
 
   close(): Promise<void> {

@@ -9,13 +9,11 @@ import type { FlightControl } from './flight-control.ts';
 import type { LaneBudget } from './lane-budget.ts';
 import type { ListedFile, SnapshotSource } from './ports.ts';
 
-/** One more connection for every so many bytes in flight: about what a connection's TCP window carries per round trip. */
+/** One more connection for every so many bytes on the line: about what a connection's TCP window carries per round trip. */
 const bytesPerLane = 2 * 1024 * 1024;
 /** On a line with less delay one connection already fills it. */
 const shortestDelayForLanesMs = 4;
-/** From here on lanes are opened before anybody knows which chunks are missing: it saves two round trips. */
-const shortestDelayForLanesAheadMs = 20;
-/** A snapshot gets one lane ahead for every so many bytes of content. */
+/** Lanes are opened before anybody knows which chunks are missing, one for every so many bytes of content: it saves two round trips. */
 const contentPerLaneAhead = 16 * 1024 * 1024;
 /** A lane with fewer requests under way takes more before another lane is opened. */
 const requestsBeforeNewLane = 2;
@@ -45,6 +43,8 @@ export interface LanesOptions {
   session: ReaderOptions;
   flight: FlightControl;
   budget: LaneBudget;
+  /** Called before each chunk: measures the round trip now and then. */
+  observeLine: () => void;
   /** Files of the snapshot, as far as the listing shows them. */
   files: readonly ListedFile[];
 }
@@ -71,7 +71,7 @@ export class SnapshotLanes implements SnapshotSource {
   static async open(options: LanesOptions): Promise<SnapshotLanes> {
     const lanes = new SnapshotLanes(options);
     const first = lanes.#firstLane();
-    if (options.flight.roundTripMs >= shortestDelayForLanesAheadMs) lanes.#openAhead();
+    lanes.#openAhead();
     try {
       const client = await first.ready;
       lanes.#askAhead(first, client);
@@ -92,6 +92,7 @@ export class SnapshotLanes implements SnapshotSource {
 
   async chunk(digest: Digest, archive: string, maxBytes: number): Promise<Buffer> {
     this.#archives.add(archive);
+    this.#options.observeLine();
     const { lane, client } = await this.#idlestLane();
     try {
       await this.#authorise(lane, client, archive);
@@ -167,18 +168,25 @@ export class SnapshotLanes implements SnapshotSource {
   #pickLane(): Lane {
     const first = this.#firstLane();
     const idlest = (): Lane => {
-      const inTime = this.#lanes.filter((lane) => !lane.late);
+      const inTime = this.#lanes.slice(0, this.#useful()).filter((lane) => !lane.late);
       return inTime.reduce((best, lane) => (lane.load < best.load ? lane : best), inTime[0] ?? first);
     };
     if (idlest().load >= requestsBeforeNewLane) this.#considerExtraLanes(Infinity);
     return idlest();
   }
 
+  /** Lanes that the line needs; those beyond wait for better times, so that a thin line is not divided into more shares than others have. */
+  #useful(): number {
+    const { flight, budget } = this.#options;
+    const surplus = budget.open - Math.max(1, Math.ceil(flight.carried / bytesPerLane));
+    return Math.max(1, this.#lanes.length - Math.max(0, surplus));
+  }
+
   /** Opens all that the line has room for at once: one after another would take several round trips each. */
   #considerExtraLanes(most: number): void {
     const { flight, budget } = this.#options;
     if (this.#closed || performance.now() < this.#nextExtraLaneMs || flight.roundTripMs < shortestDelayForLanesMs) return;
-    while (this.#lanes.length < most && budget.tryTake(Math.ceil(flight.limit / bytesPerLane))) this.#openLane();
+    while (this.#lanes.length < most && budget.tryTake(Math.ceil(flight.carried / bytesPerLane))) this.#openLane();
   }
 
   #openAhead(): void {

@@ -1,13 +1,14 @@
-import { closeSync, constants, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { throwIfAborted } from '../base/async.ts';
-import { errorCode, FormatError, StoreError } from '../base/errors.ts';
+import { errorCode, FormatError, HttpError, StoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { ArchiveDecoder, type ArchiveEvent } from '../pxar/archive-decoder.ts';
 import type { ArchiveEntry } from '../pxar/archive-entry.ts';
 import type { EntryMetadata } from '../pxar/entry-metadata.ts';
 import { evaluatePatterns, type MatchPattern } from '../pxar/match-pattern.ts';
 import type { PayloadSource } from '../pxar/payload-source.ts';
+import { entryPath } from '../sys/descriptor-path.ts';
 import { applyInitialFlags, applyMetadata, type ApplyContext, type RestoredAttributes } from './apply-metadata.ts';
 import { joinPath, shownPath } from './shown-path.ts';
 import { initialMode, makeDirectory, makeFile, makeHardLink, makeSpecial, makeSymlink, openMade, type Overwrite } from './target-directory.ts';
@@ -43,6 +44,8 @@ export interface ExtractRequest {
   rootMetadata?: boolean;
   /** Trouble with one entry at `path` in the archive (empty for the root): returns to go on, or throws. Default: throws the error. */
   onError?: (error: StoreError, step: ExtractStep, path: Buffer) => void;
+  /** The content of the file at `path` cannot be read: true to go on without the file, which is removed. Default: the error ends it. */
+  onLostContent?: (path: Buffer, cause: unknown) => boolean;
   log: ProgressLog;
   signal?: AbortSignal;
 }
@@ -69,15 +72,24 @@ const allFeatures: RestoredFeatures = { ownership: true, permissions: true, xatt
 export async function extractArchive(request: ExtractRequest): Promise<void> {
   const decoder = new ArchiveDecoder();
   using extractor = new TreeExtractor(request);
-  for await (const bytes of request.archive) {
+  for await (const bytes of withContext(request.archive, extractor)) {
     for (const event of decoder.push(bytes)) await extractor.take(event);
     throwIfAborted(request.signal);
   }
   decoder.finish();
 }
 
-/** As `extractArchive`, from what a decoder would have made of the stream; contents come with the events. */
-export async function extractEvents(events: AsyncIterable<ArchiveEvent>, request: Omit<ExtractRequest, 'archive' | 'payload'>): Promise<void> {
+/** The same pieces; errors of the source name the file that it was read for. */
+async function* withContext<T>(pieces: AsyncIterable<T>, extractor: TreeExtractor): AsyncGenerator<T, void, undefined> {
+  try {
+    yield* pieces;
+  } catch (e) {
+    throw extractor.contentError(e);
+  }
+}
+
+/** As `extractArchive`, from what a decoder would have made of the stream; contents come with the events, or from `payload`. */
+export async function extractEvents(events: AsyncIterable<ArchiveEvent>, request: Omit<ExtractRequest, 'archive'>): Promise<void> {
   using extractor = new TreeExtractor(request);
   for await (const event of events) {
     await extractor.take(event);
@@ -286,12 +298,38 @@ class TreeExtractor implements Disposable {
     if (entry.payload === null) return;
     const { payload } = this.#request;
     if (payload === undefined) throw new FormatError('format.pxar', 'the contents are in a payload archive that is not at hand');
-    for await (const bytes of payload.content(entry.payload, entry.size)) {
-      await this.#data(bytes);
-      throwIfAborted(this.#request.signal);
-      if (this.#file === null) return;
+    try {
+      for await (const bytes of withContext(payload.content(entry.payload, entry.size), this)) {
+        await this.#data(bytes);
+        throwIfAborted(this.#request.signal);
+        if (this.#file === null) return;
+      }
+    } catch (e) {
+      // A file that cannot be written is no loss of the archive: that is told by `onError`.
+      if (this.#file === null || this.#request.onLostContent?.(path, e) !== true) throw e;
+      this.#removeFile(directory, path, entry.name);
+      return;
     }
     this.#endFile();
+  }
+
+  /** Rather no file than one that is not what was archived. */
+  #removeFile(directory: number, path: Buffer, name: Buffer): void {
+    this.#file?.file[Symbol.dispose]();
+    this.#file = null;
+    try {
+      unlinkSync(entryPath(directory, name));
+    } catch (e) {
+      this.#fail(path, 'extract file', e);
+    }
+  }
+
+  /** What a source of contents threw, with the path of the file that it was read for. */
+  contentError(e: unknown): unknown {
+    if (this.#file === null) return e;
+    const message = `error at entry ${shownPath(joinPath(this.#open.at(-1)!.path, this.#file.entry.name))}`;
+    if (e instanceof FormatError) return new FormatError(e.code, message, { cause: e, ...(e.hint === undefined ? {} : { hint: e.hint }) });
+    return e instanceof HttpError ? new StoreError('store.target', message, { cause: e }) : e;
   }
 
   async #data(bytes: Buffer): Promise<void> {

@@ -1,10 +1,9 @@
+import { typeLetter } from '../archive/archive-listing.ts';
 import type { CryptConfig } from '../crypto/crypt-config.ts';
 import { catalogFileName } from '../format/backup-path.ts';
 import { CatalogReader } from '../format/catalog.ts';
 import { manifestFile, type Manifest, type ManifestFile } from '../format/manifest.ts';
 import { ArchiveAccessor, type ArchiveDirectory } from '../pxar/archive-accessor.ts';
-import type { ArchiveEntry } from '../pxar/archive-entry.ts';
-import { fileTypeOf, fileTypes } from '../pxar/entry-metadata.ts';
 import type { TextSink } from '../terminal/output.ts';
 import { ChunkReader } from './chunk-reader.ts';
 import { ChunkSource } from './chunk-source.ts';
@@ -51,18 +50,13 @@ async function chunkReader({ reader, crypt }: CatalogDumpParts, file: ManifestFi
   return new ChunkReader(new ChunkSource({ reader, crypt: crypt ?? undefined, cryptMode: file.cryptMode }), index, { ahead: chunksAhead });
 }
 
-function letterOf(entry: ArchiveEntry): string {
-  if (entry.type === 'device') return fileTypeOf(entry.metadata.mode) === fileTypes.block ? 'b' : 'c';
-  return { directory: 'd', file: 'f', symlink: 'l', hardlink: 'h', fifo: 'p', socket: 's' }[entry.type];
-}
-
 async function dumpDirectory(archive: ArchiveAccessor, directory: ArchiveDirectory, path: readonly Buffer[], lines: DumpLines): Promise<void> {
   const children = await Array.fromAsync(directory.children());
   children.sort((a, b) => Buffer.compare(a.entry.name, b.entry.name));
   for (const child of children) {
     const { entry } = child;
     const childPath = [...path, entry.name];
-    lines.write(letterOf(entry), childPath, entry.type === 'file' ? { size: entry.size, mtime: Number(entry.metadata.mtimeNs / 1_000_000_000n) } : null);
+    lines.write(typeLetter(entry), childPath, entry.type === 'file' ? { size: entry.size, mtime: Number(entry.metadata.mtimeNs / 1_000_000_000n) } : null);
     if (entry.type === 'directory') await dumpDirectory(archive, await archive.open(child), childPath, lines);
   }
 }

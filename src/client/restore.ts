@@ -1,11 +1,12 @@
 import { resolve } from 'node:path';
-import { ConfigError } from '../base/errors.ts';
+import { ConfigError, errorChain } from '../base/errors.ts';
 import type { CryptConfig } from '../crypto/crypt-config.ts';
 import { replaceFile } from '../datastore/replace-file.ts';
 import { archiveKind, encryptedKeyFileName, manifestFileName, serverArchiveName } from '../format/backup-path.ts';
 import type { ManifestFile } from '../format/manifest.ts';
 import { splitFiles } from '../format/split-archive.ts';
 import { ChunkSource } from './chunk-source.ts';
+import { isLostChunk } from './lost-chunks.ts';
 import { RestoreProgress, type RestoreProgressParts } from './restore-progress.ts';
 import { restoreTree, type TreeRestore } from './restore-tree.ts';
 import { PipeTarget, RestoreTarget, type ByteOutput, type ByteTarget } from './restore-target.ts';
@@ -66,7 +67,7 @@ export async function restoreArchive(request: RestoreRequest, parts: RestorePart
       await intoTarget(target, parts.stdout, async (output) => output.write(await downloadBlob(parts.reader, file, parts.crypt)));
       return;
     case 'fixed':
-      await restoreImage(file, target, parts);
+      await restoreImage(file, request, parts);
       return;
     case 'dynamic':
       await restoreStream(file, request, parts);
@@ -97,12 +98,21 @@ function chunkSource(file: ManifestFile, { reader, crypt }: RestoreParts): Chunk
   return new ChunkSource({ reader, crypt: crypt ?? undefined, cryptMode: file.cryptMode });
 }
 
-async function restoreImage(file: ManifestFile, target: string, parts: RestoreParts): Promise<void> {
-  await intoTarget(target, parts.stdout, async (output) => {
+/** Says where an archive that is restored as bytes holds zeros instead of a lost chunk. */
+function onLost({ filename }: ManifestFile, { tree }: RestoreRequest, { progress }: RestoreParts): (entry: { start: number; end: number }, e: unknown) => boolean {
+  return ({ start, end }, e) => {
+    if (!isLostChunk(e, tree.lostChunks)) return false;
+    progress.stderr.write(`WARNING: bytes ${start} to ${end - 1} of ${filename} are lost, zeros take their place: ${errorChain(e)}\n`);
+    return true;
+  };
+}
+
+async function restoreImage(file: ManifestFile, request: RestoreRequest, parts: RestoreParts): Promise<void> {
+  await intoTarget(request.target, parts.stdout, async (output) => {
     const index = await downloadIndex(parts.reader, 'fixed', file);
     const progress = new RestoreProgress(index.size, parts.progress);
     try {
-      for await (const { bytes, length } of chunkSource(file, parts).pieces(index)) {
+      for await (const { bytes, length } of chunkSource(file, parts).pieces(index, onLost(file, request, parts))) {
         await (bytes === null ? output.writeZeros(length) : output.write(bytes));
         progress.advance(length);
       }
@@ -115,16 +125,16 @@ async function restoreImage(file: ManifestFile, target: string, parts: RestorePa
 
 async function restoreStream(file: ManifestFile, request: RestoreRequest, parts: RestoreParts): Promise<void> {
   refusePatterns(request);
-  if (request.target === standardOutput) await pipeStream(file, parts);
+  if (request.target === standardOutput) await pipeStream(file, request, parts);
   else if (file.filename.endsWith('.pxar.didx')) await restoreTree({ archive: file, payload: null }, request.target, request.tree, parts);
   else throw new ConfigError('config.archive-name', `'${file.filename}' is no directory tree`, { hint: "its bytes as they are: give '-' as target" });
 }
 
 /** The bytes of a stream archive as they are: an archive for `pxar`, or a catalog. */
-async function pipeStream(file: ManifestFile, parts: RestoreParts): Promise<void> {
+async function pipeStream(file: ManifestFile, request: RestoreRequest, parts: RestoreParts): Promise<void> {
   const index = await downloadIndex(parts.reader, 'dynamic', file);
   const output = new PipeTarget(parts.stdout);
-  for await (const { bytes, length } of chunkSource(file, parts).pieces(index)) await (bytes === null ? output.writeZeros(length) : output.write(bytes));
+  for await (const { bytes, length } of chunkSource(file, parts).pieces(index, onLost(file, request, parts))) await (bytes === null ? output.writeZeros(length) : output.write(bytes));
 }
 
 /** True for the one file that is restored without the key: it holds the key. */

@@ -3,6 +3,7 @@ import type { Endpoint } from '../endpoint.ts';
 import type { GarbageCollectionRuns } from '../garbage-collection-runs.ts';
 import type { PruneRuns } from '../prune-runs.ts';
 import type { VerifyRuns } from '../verify-runs.ts';
+import { catalogEndpoints } from './datastore/catalog.ts';
 import { changeOwnerEndpoints } from './datastore/change-owner.ts';
 import type { ContentParts } from './datastore/content.ts';
 import { downloadEndpoints } from './datastore/download.ts';
@@ -11,6 +12,7 @@ import { groupEndpoints } from './datastore/groups.ts';
 import { namespaceEndpoints } from './datastore/namespace.ts';
 import { noteEndpoints } from './datastore/notes.ts';
 import { pruneEndpoints } from './datastore/prune.ts';
+import { pxarFileDownloadEndpoints } from './datastore/pxar-file-download.ts';
 import { snapshotEndpoints } from './datastore/snapshots.ts';
 import { datastoreStatusEndpoints } from './datastore/status.ts';
 import { uploadBackupLogEndpoints } from './datastore/upload-backup-log.ts';
@@ -36,6 +38,8 @@ export function datastoreContentEndpoints(parts: DatastoreContentParts): Endpoin
     ...verifyEndpoints(parts),
     ...garbageCollectionEndpoints(parts),
     ...downloadEndpoints(parts),
+    ...catalogEndpoints(parts),
+    ...pxarFileDownloadEndpoints(parts),
     ...uploadBackupLogEndpoints(parts),
   ];
 }

@@ -13,15 +13,12 @@ import { sendBytes } from '../../byte-reply.ts';
 import type { Caller, Endpoint } from '../../endpoint.ts';
 import { rawEndpoint } from '../../endpoint.ts';
 import { parameterObject } from '../../parameter-object.ts';
+import type { ReadSnapshot } from './archive-access.ts';
 import { contentPath, inGroup, manifestNotFound, snapshotOf, snapshotParameters, type ContentParts, type SnapshotChoice } from './content.ts';
 
 const maxBlobFileSize = maxBlobPlainSize + 4096;
 const reading = { full: ['Datastore.Read'], own: ['Datastore.Backup'] } as const;
 const parameters = parameterObject({ ...snapshotParameters, 'file-name': safeId('Backup archive name.', 1, 255) });
-
-interface FileChoice extends SnapshotChoice {
-  'file-name': string;
-}
 
 /** Files of a snapshot over HTTP/1.1, as stored and decoded (spec backup-protocol 9). */
 export function downloadEndpoints(parts: ContentParts): Endpoint[] {
@@ -54,15 +51,20 @@ function fileMissing(e: unknown): unknown {
 }
 
 /** The snapshot's lock is held until the answer has left: a file that is being read is not removed or replaced. */
-async function withSnapshot(parts: ContentParts, caller: Caller, p: FileChoice, failure: (e: unknown) => unknown, work: (store: Datastore, reader: SnapshotReader) => Promise<void>): Promise<void> {
-  await inGroup(parts, caller, p, reading, 'read', async (store, namespace) => {
+async function withSnapshot<T>(parts: ContentParts, caller: Caller, p: SnapshotChoice, failure: (e: unknown) => unknown, work: (store: Datastore, reader: SnapshotReader) => Promise<T>): Promise<T> {
+  return inGroup(parts, caller, p, reading, 'read', async (store, namespace) => {
     try {
       using reader = await SnapshotReader.open(store, namespace, snapshotOf(p));
-      await work(store, reader);
+      return await work(store, reader);
     } catch (e) {
       throw failure(e);
     }
   });
+}
+
+/** The same with the manifest loaded, for what looks into archives. */
+export async function withReadSnapshot<T>(parts: ContentParts, caller: Caller, p: SnapshotChoice, work: (snapshot: ReadSnapshot) => Promise<T>): Promise<T> {
+  return withSnapshot(parts, caller, p, (e) => manifestNotFound(e, snapshotOf(p)), async (store, reader) => work({ store, reader, manifest: (await reader.manifest()).manifest }));
 }
 
 async function sendRaw(reader: SnapshotReader, name: string, response: ServerResponse): Promise<void> {

@@ -9,8 +9,8 @@ const firstLimit = 12 * mebibyte;
 const fewestChunks = 3;
 /** What the line carries in this time may be in flight even without any delay. */
 const shortestFlightMs = 100;
-/** By how much the limit exceeds the bandwidth-delay product: the line's queue grows by at most half a round trip for others. */
-const gain = 1.5;
+/** By how much the limit exceeds the bandwidth-delay product: a chunk also takes time to be sent, over a connection that carries a part of the line. */
+const gain = 2;
 /** Bound on what chunks in flight may hold in memory (an estimate may be wrong by its safety factor). */
 const largestLimit = 64 * mebibyte;
 const shortestIntervalMs = 200;
@@ -31,12 +31,12 @@ export interface Permit {
 }
 
 /**
- * How many encoded bytes of chunks may be on their way at a time, for a whole job: about 1.5 times the bandwidth-delay product, found
+ * How many encoded bytes of chunks may be on their way at a time, for a whole job: about twice the bandwidth-delay product, found
  * as BBR does. It doubles while that makes the line faster, and then follows the best recent rate. Too little leaves the line
  * idle for part of each round trip; too much is lost when the line is cut, costs memory, and crowds out others.
  *
  * Fair to others: the product is made of the *shortest* round trip. A queue that makes round trips longer without making the line faster
- * does not raise the limit, so this job never adds more than half a round trip of queue; and as others take their share, rate and limit fall.
+ * does not raise the limit, so this job never adds more than about a round trip of queue; and as others take their share, rate and limit fall.
  */
 export class FlightControl {
   readonly #clock: Clock;

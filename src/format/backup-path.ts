@@ -102,6 +102,12 @@ export function parentNamespace(ns: string): string | null {
   return ns === '' ? null : ns.slice(0, Math.max(0, ns.lastIndexOf('/')));
 }
 
+/** True for `anchor` itself and what is at most `levels` below it; undefined = any number. */
+export function isNamespaceWithin(ns: string, anchor: string, levels?: number): boolean {
+  if (ns !== anchor && anchor !== '' && !ns.startsWith(`${anchor}/`)) return false;
+  return levels === undefined || namespaceDepth(ns) - namespaceDepth(anchor) <= levels;
+}
+
 /** Folder relative to the datastore: `ns/a/ns/b`; empty for the root. */
 export function namespacePath(ns: string): string {
   return namespaceComponents(ns)

@@ -25,7 +25,8 @@ export interface GroupTransferParts extends SnapshotTransferParts {
 
 /**
  * One group (spec sync 4.3): its snapshots are fetched with look-ahead, several at a time, and published strictly oldest first. The
- * first failure ends the group: publishing a later snapshot would leave a gap that no later run fills. Throws that failure.
+ * first failure ends the group: publishing a later snapshot would leave a gap that no later run fills. Throws that failure. Gaps to fill come after
+ * them, each for itself: one that cannot be filled is an error, and keeps nothing else from being copied.
  */
 export async function transferGroup(parts: GroupTransferParts, task: GroupTask): Promise<void> {
   const log = prefixedLog(task.log, groupText(task.plan.group));
@@ -36,7 +37,7 @@ export async function transferGroup(parts: GroupTransferParts, task: GroupTask):
   const session = await parts.target.openGroup(task.targetNamespace, task.plan.group, parts.policy.owner);
   try {
     // Somebody else may have worked on the group between the listing and the lock.
-    const current = await session.current({ lookForCorrupt: parts.policy.resyncCorrupt });
+    const current = await session.current({ lookForCorrupt: parts.policy.resyncCorrupt || parts.policy.backfill !== undefined });
     const plan = replan(parts, task, current);
     logSkipped(log, plan);
     await transferSnapshots(parts, task, plan, session, log);
@@ -47,8 +48,13 @@ export async function transferGroup(parts: GroupTransferParts, task: GroupTask):
 }
 
 function replan(parts: GroupTransferParts, task: GroupTask, current: TargetGroup): GroupPlan {
-  return planGroup(task.plan.group, task.sourceSnapshots, current, parts.policy, (snapshot) =>
-    parts.journal.isUnchanged(task.targetNamespace, snapshot, snapshot.fingerprint),
+  return planGroup(
+    task.plan.group,
+    task.sourceSnapshots,
+    current,
+    parts.policy,
+    (snapshot) => parts.journal.isUnchanged(task.targetNamespace, snapshot, snapshot.fingerprint),
+    parts.policy.backfill?.(task.targetNamespace),
   );
 }
 
@@ -60,7 +66,9 @@ async function transferSnapshots(parts: GroupTransferParts, task: GroupTask, pla
   let done = 0;
   const failures: unknown[] = [];
   const running: Array<Promise<unknown>> = [];
+  const { line } = parts.target;
   for (const step of plan.steps) {
+    if (line !== undefined) await previous.catch(() => {});
     await parts.snapshotSlots.acquire();
     if (failed || parts.signal.aborted) {
       parts.snapshotSlots.release();
@@ -71,15 +79,19 @@ async function transferSnapshots(parts: GroupTransferParts, task: GroupTask, pla
       held ??= session.heldDigests(null, log);
       return held;
     };
-    const one = transferSnapshot(parts, {
+    // Older than the newest copy, or of a sound place in the order: nothing that comes later waits for it.
+    const inOrder = step.action !== 'fill' && !(step.action === 'repair' && parts.policy.backfill !== undefined);
+    const snapshotTask = {
       step,
       sourceNamespace: task.sourceNamespace,
       targetNamespace: task.targetNamespace,
       group: session,
       log,
       heldByGroup,
-      previous,
-    })
+      previous: inOrder ? previous : Promise.resolve(),
+    };
+    const attempt = (): Promise<unknown> => transferSnapshot(parts, snapshotTask);
+    const one = (line === undefined ? attempt() : line.run(formatBackupTime(step.snapshot.time), attempt))
       .then(() => {
         done += 1;
         parts.onSnapshotDone(plan, done, plan.steps.length);
@@ -87,16 +99,16 @@ async function transferSnapshots(parts: GroupTransferParts, task: GroupTask, pla
       .catch((e: unknown) => {
         // A follower that fails only because its predecessor did says nothing new.
         if (!(e instanceof PredecessorFailed)) {
-          if (!failed) log.error(`sync of snapshot ${formatBackupTime(step.snapshot.time)} failed - ${errorChain(e)}`);
+          if (!failed || !inOrder) log.error(`sync of snapshot ${formatBackupTime(step.snapshot.time)} failed - ${errorChain(e)}`);
           failures.push(e);
         }
-        failed = true;
+        failed ||= inOrder;
         throw new PredecessorFailed();
       })
       .finally(() => parts.snapshotSlots.release());
     // The successor waits for this one; nobody else may find the rejection unhandled.
     one.catch(() => {});
-    previous = one;
+    if (inOrder) previous = one;
     running.push(one);
   }
   await Promise.allSettled(running);

@@ -4,16 +4,18 @@ import { FormatError, StoreError, errorChain, errorCode } from '../base/errors.t
 import type { ProgressLog } from '../base/log.ts';
 import { checkArchive, checkIndexFile } from '../datastore/archive-check.ts';
 import type { Datastore } from '../datastore/datastore.ts';
-import { createLockedGroup, listGroups, readOwner, type LockedGroup } from '../datastore/groups.ts';
+import { createLockedGroup, groupExists, listGroups, readOwner, type LockedGroup } from '../datastore/groups.ts';
+import { readFileLimited } from '../datastore/file-read.ts';
 import { openIndexFile } from '../datastore/index-file.ts';
 import { createNamespace, listNamespaces, namespaceExists, removeEmptyNamespace } from '../datastore/namespaces.ts';
 import { removeGroup, removeSnapshot } from '../datastore/removal.ts';
 import { lastFinishedSnapshot, listSnapshots, loadManifest, snapshotEntry } from '../datastore/snapshots.ts';
 import type { SnapshotWriter } from '../datastore/snapshot-writer.ts';
-import { groupText, snapshotText, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
+import { groupText, manifestFileName, snapshotText, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
 import { archiveKind } from '../format/chunk-index.ts';
-import { checkBlobCrc } from '../format/data-blob.ts';
+import { maxChunkEncodedSize } from '../format/data-blob.ts';
 import { verifyState } from '../format/manifest.ts';
+import type { EstimateTarget } from './estimate.ts';
 import type {
   ExpectedContent,
   RemovedGroup,
@@ -24,11 +26,12 @@ import type {
   TargetGroupSession,
   TargetSnapshot,
 } from './ports.ts';
+import { checkedBlob } from './received-blob.ts';
 
 const largestIndexFile = 8 * 1024 ** 3;
 
 /** A datastore of this server as target. */
-export class LocalTarget implements ReplicationTarget {
+export class LocalTarget implements ReplicationTarget, EstimateTarget {
   readonly label: string;
   readonly #store: Datastore;
 
@@ -102,6 +105,20 @@ export class LocalTarget implements ReplicationTarget {
     }
   }
 
+  async hasChunk(digest: Digest): Promise<boolean> {
+    const size = await this.#store.chunks.size(digest);
+    return size !== null && size > 0;
+  }
+
+  async heldDigests(namespace: string, group: BackupGroup, also: BackupSnapshot | null, log: ProgressLog): Promise<DigestSet> {
+    return heldDigests(this.#store, namespace, group, also, log);
+  }
+
+  async manifest(namespace: string, snapshot: BackupSnapshot): Promise<Buffer | null> {
+    if ((await snapshotEntry(this.#store, namespace, snapshot))?.finished !== true) return null;
+    return readFileLimited(`${this.#store.snapshotPath(namespace, snapshot)}/${manifestFileName}`, maxChunkEncodedSize);
+  }
+
   async storeChunk(digest: Digest, blob: Uint8Array, replace: boolean): Promise<{ duplicate: boolean }> {
     return replace ? this.#store.chunks.replace(digest, blob) : this.#store.chunks.insert(digest, blob);
   }
@@ -131,6 +148,33 @@ export class LocalTarget implements ReplicationTarget {
   }
 }
 
+async function heldDigests(store: Datastore, namespace: string, group: BackupGroup, also: BackupSnapshot | null, log: ProgressLog): Promise<DigestSet> {
+  const held = new DigestSet();
+  const newest = (await groupExists(store, namespace, group)) ? await lastFinishedSnapshot(store, namespace, group) : null;
+  for (const snapshot of [newest, also]) {
+    if (snapshot === null) continue;
+    try {
+      await addDigests(store, namespace, held, snapshot, snapshot === also);
+    } catch (e) {
+      log.warn(`could not read what ${snapshotText(snapshot)} holds, its chunks may be fetched again - ${errorChain(e)}`);
+    }
+  }
+  return held;
+}
+
+async function addDigests(store: Datastore, namespace: string, held: DigestSet, snapshot: BackupSnapshot, evenIfFailed: boolean): Promise<void> {
+  if (!evenIfFailed) {
+    const { manifest } = await loadManifest(store, namespace, snapshot);
+    if (verifyState(manifest)?.state === 'failed') return;
+  }
+  const entry = await snapshotEntry(store, namespace, snapshot);
+  for (const file of entry?.files ?? []) {
+    if (archiveKind(file) === 'blob') continue;
+    await using index = await openIndexFile(`${store.snapshotPath(namespace, snapshot)}/${file}`);
+    for await (const { digest } of index.entries()) held.add(digest);
+  }
+}
+
 class LocalGroupSession implements TargetGroupSession {
   readonly #store: Datastore;
   readonly #locked: LockedGroup;
@@ -147,31 +191,7 @@ class LocalGroupSession implements TargetGroupSession {
   }
 
   async heldDigests(also: BackupSnapshot | null, log: ProgressLog): Promise<DigestSet> {
-    const held = new DigestSet();
-    const newest = await lastFinishedSnapshot(this.#store, this.#locked.namespace, this.#locked.group);
-    for (const snapshot of [newest, also]) {
-      if (snapshot === null) continue;
-      try {
-        await this.#addDigests(held, snapshot, snapshot === also);
-      } catch (e) {
-        log.warn(`could not read what ${snapshotText(snapshot)} holds, its chunks may be fetched again - ${errorChain(e)}`);
-      }
-    }
-    return held;
-  }
-
-  async #addDigests(held: DigestSet, snapshot: BackupSnapshot, evenIfFailed: boolean): Promise<void> {
-    const { namespace } = this.#locked;
-    if (!evenIfFailed) {
-      const { manifest } = await loadManifest(this.#store, namespace, snapshot);
-      if (verifyState(manifest)?.state === 'failed') return;
-    }
-    const entry = await snapshotEntry(this.#store, namespace, snapshot);
-    for (const file of entry?.files ?? []) {
-      if (archiveKind(file) === 'blob') continue;
-      await using index = await openIndexFile(`${this.#store.snapshotPath(namespace, snapshot)}/${file}`);
-      for await (const { digest } of index.entries()) held.add(digest);
-    }
+    return heldDigests(this.#store, this.#locked.namespace, this.#locked.group, also, log);
   }
 
   async openSnapshot(snapshot: BackupSnapshot): Promise<SnapshotSink> {
@@ -219,9 +239,11 @@ class LocalSnapshotSink implements SnapshotSink {
     await checkIndexFile(staged.path, kind, expected);
     const index = await openIndexFile(staged.path, kind);
     const { count } = index;
+    const chunkSize = index.header.chunkSize ?? null;
     await index.close();
     return {
       count,
+      chunkSize,
       async *entries() {
         await using open = await openIndexFile(staged.path, kind);
         for await (const entry of open.entries()) yield { digest: entry.digest, size: entry.end - entry.start };
@@ -230,12 +252,8 @@ class LocalSnapshotSink implements SnapshotSink {
   }
 
   async stageBlob(filename: string, data: AsyncIterable<Uint8Array>, expected: ExpectedContent | null): Promise<void> {
-    const bytes = await collectBlob(filename, data, expected);
-    checkBlobCrc(bytes);
-    const staged = await this.#writer.stage(filename, bytes, bytes.byteLength);
-    if (expected !== null && staged.sha256 !== expected.csum) {
-      throw new FormatError('format.csum', `${filename}: the source sent content that does not match its manifest`);
-    }
+    const bytes = await checkedBlob(filename, data, expected);
+    await this.#writer.stage(filename, bytes, bytes.byteLength);
   }
 
   async commitFile(filename: string): Promise<void> {
@@ -249,17 +267,4 @@ class LocalSnapshotSink implements SnapshotSink {
   async close(): Promise<void> {
     await this.#writer.close();
   }
-}
-
-/** Blobs are small: whole in memory, so that the CRC is checked before anything is written. */
-async function collectBlob(filename: string, data: AsyncIterable<Uint8Array>, expected: ExpectedContent | null): Promise<Buffer> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of data) {
-    size += part.byteLength;
-    if (expected !== null && size > expected.size) throw new FormatError('format.size', `${filename}: the source sent more than the ${expected.size} bytes of its manifest`);
-    parts.push(part);
-  }
-  if (expected !== null && size !== expected.size) throw new FormatError('format.size', `${filename}: the source sent ${size} bytes, its manifest says ${expected.size}`);
-  return Buffer.concat(parts);
 }

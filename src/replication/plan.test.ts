@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { plainPolicy } from '../../test/support/sync-pair.ts';
 import { parseGroupFilter } from './group-filter.ts';
-import { planGroup, planNamespace, type IsUnchanged } from './plan.ts';
+import { planGroup, planNamespace, type IsUnchanged, type KeptTimes } from './plan.ts';
 import type { ReplicationPolicy } from './policy.ts';
 import type { ListedFile, SourceSnapshot, TargetGroup, TargetSnapshot } from './ports.ts';
 
@@ -113,5 +113,37 @@ test('property: every listed snapshot is a step or skipped, never both, and step
         for (const gone of plan.vanished) assert.ok(!listed.some((one) => one.time === gone.time));
       },
     ),
+  );
+});
+
+const keepLast = (count: number): KeptTimes => (candidates) => new Set(candidates.map(({ time }) => time).toSorted((a, b) => b - a).slice(0, count));
+const filled = (snapshots: SourceSnapshot[], existing: TargetSnapshot[], kept: KeptTimes, change: Partial<ReplicationPolicy> = {}): string[] =>
+  planGroup(group, snapshots, target(existing), { ...plainPolicy, ...change }, never, kept).steps.map((step) => `${step.action} ${step.snapshot.time}`);
+
+test('with backfill, what the keep rules would keep is filled in after the newer ones, newest first', () => {
+  const all = [source(1), source(2), source(3), source(4), source(5)];
+  assert.deepEqual(filled(all, [copy(4)], keepLast(4)), ['check 4', 'new 5', 'fill 3', 'fill 2']);
+  assert.deepEqual(filled(all, [copy(4)], keepLast(1)), ['check 4', 'new 5']);
+  assert.deepEqual(filled(all, [copy(2), copy(3), copy(4)], keepLast(4)), ['check 4', 'new 5']);
+  assert.deepEqual(filled(all, [copy(4)], keepLast(9), { transferLast: 3 }), ['check 4', 'new 5', 'fill 3']);
+});
+
+test('backfill mends corrupt and unfinished copies, the newest too; protected copies count as kept', () => {
+  const all = [source(1), source(2), source(3)];
+  assert.deepEqual(filled(all, [copy(1, { corrupt: true }), copy(2, { finished: false }), copy(3, { corrupt: true })], keepLast(9)), ['repair 3', 'fill 2', 'repair 1']);
+  assert.deepEqual(filled(all, [copy(1, { corrupt: true }), copy(3)], keepLast(2)), ['check 3', 'fill 2']);
+});
+
+test('a second run after a backfill has no gap left, whatever is there and whatever the rules are', () => {
+  const times = fc.uniqueArray(fc.integer({ min: 1, max: 40 }), { maxLength: 20 });
+  fc.assert(
+    fc.property(times, times, fc.integer({ min: 1, max: 12 }), (here, there, count) => {
+      const present = there.map((time) => copy(time));
+      const first = planGroup(group, here.map((time) => source(time)), target(present), plainPolicy, never, keepLast(count));
+      const after = new Map(present.map((snapshot) => [snapshot.time, snapshot]));
+      for (const step of first.steps) after.set(step.snapshot.time, copy(step.snapshot.time));
+      const second = planGroup(group, here.map((time) => source(time)), target([...after.values()]), plainPolicy, () => true, keepLast(count));
+      assert.deepEqual(second.steps, []);
+    }),
   );
 });

@@ -6,9 +6,9 @@ import type { SourceNamespace, SourceSnapshot, TargetGroup, TargetSnapshot } fro
 
 /**
  * `new`: not in the target. `check`: there, but the source may have changed since (notes, verify state, a late log).
- * `repair`: there, but corrupt.
+ * `repair`: there, but corrupt. `fill`: a gap, older than the newest copy; only with backfill.
  */
-export type SnapshotAction = 'new' | 'check' | 'repair';
+export type SnapshotAction = 'new' | 'check' | 'repair' | 'fill';
 
 export interface SnapshotStep {
   snapshot: SourceSnapshot;
@@ -26,7 +26,7 @@ export interface SkippedSnapshot {
 
 export interface GroupPlan {
   group: BackupGroup;
-  /** Oldest first. */
+  /** Oldest first; gaps to fill come after all others, newest first. */
   steps: SnapshotStep[];
   skipped: SkippedSnapshot[];
   /** In the target, not at the source; only with remove-vanished. Protected ones are listed too and stay. */
@@ -45,13 +45,18 @@ export interface NamespacePlan {
 /** True when the target already holds what the source's listing shows (the journal remembers the listing of the last run). */
 export type IsUnchanged = (snapshot: SourceSnapshot) => boolean;
 
+/** Times of those of `candidates`, snapshots of one group, that the target's keep rules would keep. */
+export type KeptTimes = (candidates: ReadonlyArray<{ time: number; finished: boolean; protected: boolean }>) => ReadonlySet<number>;
+
 /**
  * Pure diff of two listings (spec sync 4.2, 4.3, 4.7). `target` are the groups of the mapped target namespace.
  *
  * One deliberate difference: a snapshot counts as vanished only when the source does not list it at all. The reference also removes
  * what a filter hides (verified-only, encrypted-only), which deletes good copies when a source loses a verify state.
+ *
+ * `kept`: fill gaps with what these rules of the target namespace would keep; undefined = leave gaps.
  */
-export function planNamespace(source: SourceNamespace, target: readonly TargetGroup[], policy: ReplicationPolicy, isUnchanged: IsUnchanged): NamespacePlan {
+export function planNamespace(source: SourceNamespace, target: readonly TargetGroup[], policy: ReplicationPolicy, isUnchanged: IsUnchanged, kept?: KeptTimes): NamespacePlan {
   const byGroup = new Map<string, SourceSnapshot[]>();
   const groups = new Map<string, BackupGroup>();
   for (const group of source.groups) groups.set(groupText(group), { type: group.type, id: group.id });
@@ -67,7 +72,7 @@ export function planNamespace(source: SourceNamespace, target: readonly TargetGr
   return {
     groups: selected.map((group) => {
       const key = groupText(group);
-      return planGroup(group, byGroup.get(key) ?? [], targetByGroup.get(key), policy, isUnchanged);
+      return planGroup(group, byGroup.get(key) ?? [], targetByGroup.get(key), policy, isUnchanged, kept);
     }),
     totalGroups: groups.size,
     vanishedGroups: policy.removeVanished
@@ -83,6 +88,7 @@ export function planGroup(
   target: TargetGroup | undefined,
   policy: ReplicationPolicy,
   isUnchanged: IsUnchanged,
+  kept?: KeptTimes,
 ): GroupPlan {
   const targetByTime = new Map((target?.snapshots ?? []).map((snapshot) => [snapshot.time, snapshot]));
   const last = Math.max(-Infinity, ...(target?.snapshots ?? []).filter((snapshot) => snapshot.finished).map((snapshot) => snapshot.time));
@@ -99,11 +105,16 @@ export function planGroup(
     else eligible.push(snapshot);
   }
 
+  const gaps = kept === undefined ? new Set<number>() : gapsToFill(eligible, target?.snapshots ?? [], kept);
+  const fills: SnapshotStep[] = [];
   const cutoff = policy.transferLast === undefined ? 0 : Math.max(0, eligible.length - policy.transferLast);
   eligible.forEach((snapshot, position) => {
     const existing = targetByTime.get(snapshot.time);
     if (policy.resyncCorrupt && existing?.corrupt === true) {
       plan.steps.push({ snapshot, action: 'repair', reason: 'the copy is corrupt' });
+    } else if (snapshot.time <= last && gaps.has(snapshot.time) && position >= cutoff) {
+      if (existing?.corrupt === true) fills.push({ snapshot, action: 'repair', reason: 'the copy is corrupt, and the keep rules keep it' });
+      else fills.push({ snapshot, action: 'fill', reason: existing === undefined ? 'missing in the target, whose keep rules would keep it' : 'unfinished in the target, whose keep rules would keep it' });
     } else if (snapshot.time < last) {
       skip(snapshot, 'already synced');
     } else if (position < cutoff && snapshot.time !== last) {
@@ -117,11 +128,23 @@ export function planGroup(
     }
   });
 
+  plan.steps.push(...fills.toReversed());
+
   if (policy.removeVanished) {
     const listed = new Set(source.map((snapshot) => snapshot.time));
     plan.vanished = (target?.snapshots ?? []).filter((snapshot) => !listed.has(snapshot.time)).toSorted((a, b) => a.time - b.time);
   }
   return plan;
+}
+
+/** Times at which the target has no sound copy and would keep one, were all that the source has there. */
+function gapsToFill(eligible: readonly SourceSnapshot[], present: readonly TargetSnapshot[], kept: KeptTimes): Set<number> {
+  const all = new Map(eligible.map(({ time }) => [time, { time, finished: true, protected: false }]));
+  // A protected copy is kept whatever the rules say; an unfinished one is replaced.
+  for (const { time, finished, protected: isProtected } of present) if (finished || !all.has(time)) all.set(time, { time, finished, protected: isProtected });
+  const wanted = kept([...all.values()]);
+  const sound = new Set(present.filter((snapshot) => snapshot.finished && !snapshot.corrupt).map(({ time }) => time));
+  return new Set(eligible.map(({ time }) => time).filter((time) => wanted.has(time) && !sound.has(time)));
 }
 
 /** On list data (spec sync 4.3.5): every file encrypted, the manifest itself signed, the client log not looked at. */

@@ -1,4 +1,5 @@
 import type { GroupFilter } from './group-filter.ts';
+import type { KeptTimes } from './plan.ts';
 
 /** What a job wants (spec sync 2.1); rates belong to the connection, not here. */
 export interface ReplicationPolicy {
@@ -19,6 +20,8 @@ export interface ReplicationPolicy {
   resyncCorrupt: boolean;
   /** At most this many groups at a time; undefined = as many as the line can use. */
   workerThreads: number | undefined;
+  /** Fill gaps: the keep rules of a target namespace. Undefined = only what is newer than the newest copy. */
+  backfill?: ((targetNamespace: string) => KeptTimes) | undefined;
 }
 
 /**

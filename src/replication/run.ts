@@ -1,13 +1,14 @@
 import { Semaphore, throwIfAborted } from '../base/async.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
-import { AbortedError, ConfigError, FarshoreError, errorChain, toError } from '../base/errors.ts';
+import { AbortedError, FarshoreError, errorChain, toError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { Progress } from '../base/progress.ts';
-import { groupText, joinNamespace, maxNamespaceDepth, namespaceDepth } from '../format/backup-path.ts';
+import { groupText } from '../format/backup-path.ts';
 import { ChunkTransfer } from './chunk-transfer.ts';
 import { FlightControl } from './flight-control.ts';
 import { isFatalForJob, transferGroup, type GroupTransferParts } from './group-transfer.ts';
 import { LineRetry, type RetryPolicy } from './line-retry.ts';
+import { mapNamespaces } from './namespace-mapping.ts';
 import { planNamespace, type GroupPlan, type NamespacePlan } from './plan.ts';
 import type { ReplicationPolicy, TargetPermissions } from './policy.ts';
 import type { ReplicationSource, ReplicationTarget, SourceNamespace } from './ports.ts';
@@ -92,7 +93,7 @@ class ReplicationRun {
     const lease = await target.begin();
     try {
       const listing = await retry.run('namespaces', () => source.namespaces(policy.maxDepth));
-      const mapping = this.#mapNamespaces(listing.namespaces);
+      const mapping = mapNamespaces(listing.namespaces, policy);
       if (listing.withoutNamespaces) {
         log.warn('the source does not know namespaces: only the root namespace is synced, and the job counts as failed');
         this.#report.errors.push('could not sync namespaces');
@@ -114,21 +115,6 @@ class ReplicationRun {
       throw new FarshoreError('sync.errors', `sync failed with some errors: ${this.#report.errors.slice(0, 3).join('; ')}${this.#report.errors.length > 3 ? `; and ${this.#report.errors.length - 3} more` : ''}`);
     }
     return this.#report;
-  }
-
-  /** Source namespaces with the target namespace of each, parents first. */
-  #mapNamespaces(namespaces: readonly string[]): Array<{ from: string; to: string }> {
-    const { policy } = this.#job;
-    const anchorDepth = namespaceDepth(policy.sourceNamespace);
-    const deepest = Math.max(0, ...namespaces.map((namespace) => namespaceDepth(namespace))) - anchorDepth;
-    if (namespaceDepth(policy.targetNamespace) + deepest > maxNamespaceDepth) {
-      throw new ConfigError('config.namespace-depth', `namespaces below '${policy.sourceNamespace}' are ${deepest} levels deep: below '${policy.targetNamespace}' that is more than ${maxNamespaceDepth}`, {
-        hint: 'set max-depth, or choose a target namespace nearer to the root',
-      });
-    }
-    return namespaces
-      .toSorted((a, b) => a.length - b.length || (a < b ? -1 : 1))
-      .map((from) => ({ from, to: joinNamespace(policy.targetNamespace, relativeNamespace(from, policy.sourceNamespace)) }));
   }
 
   /** Works through the namespaces in order; their listings are asked for ahead. Returns the target namespaces that exist at the source. */
@@ -164,8 +150,8 @@ class ReplicationRun {
       log.info(`Syncing datastore '${source.label.slice(source.label.indexOf('/') + 1)}', ${label(from)} into datastore '${target.label}', ${label(to)}`);
       await this.#ensureNamespace(to);
       const listed = await listing;
-      const groups = await target.groups(to, { lookForCorrupt: policy.resyncCorrupt });
-      const plan = planNamespace(listed, groups, policy, (snapshot) => journal.isUnchanged(to, snapshot, snapshot.fingerprint));
+      const groups = await target.groups(to, { lookForCorrupt: policy.resyncCorrupt || policy.backfill !== undefined });
+      const plan = planNamespace(listed, groups, policy, (snapshot) => journal.isUnchanged(to, snapshot, snapshot.fingerprint), policy.backfill?.(to));
       log.info(`Found ${plan.groups.length} groups to sync (out of ${plan.totalGroups} total)`);
       this.#selectedGroups += plan.groups.length;
       this.#listedGroups += plan.totalGroups;
@@ -258,10 +244,4 @@ class ReplicationRun {
 
 function refuse(reason: string | null): void {
   if (reason !== null) throw new FarshoreError('sync.permission', reason);
-}
-
-/** `a/b/c` below the anchor `a` is `b/c`. */
-function relativeNamespace(namespace: string, anchor: string): string {
-  if (anchor === '') return namespace;
-  return namespace === anchor ? '' : namespace.slice(anchor.length + 1);
 }

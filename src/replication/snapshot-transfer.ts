@@ -98,7 +98,7 @@ class SnapshotRun {
   async run(): Promise<SnapshotOutcome> {
     const { step, log, previous } = this.#task;
     const { report } = this.#parts;
-    log.info(step.action === 'new' ? `${this.#time}: start sync` : `re-sync snapshot ${this.#time}${step.action === 'repair' ? ' (the copy is corrupt)' : ''}`);
+    log.info(step.action === 'new' || step.action === 'fill' ? `${this.#time}: start sync` : `re-sync snapshot ${this.#time}${step.action === 'repair' ? ' (the copy is corrupt)' : ''}`);
 
     const manifestBlob = await this.#fetchManifest();
     if (manifestBlob === null) {

@@ -1,0 +1,104 @@
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Type, type Static } from 'typebox';
+import { errorCode } from '../base/errors.ts';
+import type { ProgressLog } from '../base/log.ts';
+import { replaceFile } from '../config/atomic-file.ts';
+import { recordProblem } from '../config/schema-check.ts';
+import { edgeSchema, maxEdges, type ReplicationEdge } from './loops.ts';
+
+/** Runs that are remembered: two months of a nightly job. */
+const maxRuns = 64;
+
+const runSchema = Type.Object({
+  /** Seconds since the epoch. */
+  start: Type.Integer({ minimum: 0 }),
+  seconds: Type.Number({ minimum: 0 }),
+  /** Encoded bytes of chunks that crossed the line. */
+  bytes: Type.Integer({ minimum: 0 }),
+  ok: Type.Boolean(),
+});
+export type RememberedRun = Static<typeof runSchema>;
+
+export interface JobMemory {
+  /** Oldest first. */
+  runs: readonly RememberedRun[];
+  /** Installation at the other end, and the remote by which it was reached. */
+  peer: { remote: string; instanceId: string } | null;
+  /** What the other end said flows into it. */
+  upstream: readonly ReplicationEdge[];
+}
+
+const nothing: JobMemory = { runs: [], peer: null, upstream: [] };
+
+/**
+ * What is remembered of each sync job beside its state: bytes and seconds of its last runs, and where its source gets its data from. One file a job;
+ * whoever writes holds the job's lock. Losing one costs a forecast, and the notice of a loop until the next run.
+ */
+export class JobMemories {
+  readonly #folder: string;
+  readonly #owner: { uid: number; gid: number } | null;
+  readonly #log: ProgressLog;
+
+  /** `folder`: exists already. */
+  constructor(folder: string, owner: { uid: number; gid: number } | null, log: ProgressLog) {
+    this.#folder = folder;
+    this.#owner = owner;
+    this.#log = log;
+  }
+
+  async load(id: string): Promise<JobMemory> {
+    let text: string;
+    try {
+      text = await readFile(this.#path(id), 'utf8');
+    } catch (e) {
+      if (errorCode(e) === 'ENOENT') return nothing;
+      throw e;
+    }
+    const memory = parse(text);
+    if (memory === null) this.#log.warn(`"${this.#path(id)}" is damaged: what was remembered of sync job '${id}' is lost`);
+    return memory ?? nothing;
+  }
+
+  async rememberRun(id: string, run: RememberedRun): Promise<void> {
+    const before = await this.load(id);
+    await this.#store(id, { ...before, runs: [...before.runs, run].slice(-maxRuns) });
+  }
+
+  async rememberPeer(id: string, peer: JobMemory['peer'], upstream: readonly ReplicationEdge[]): Promise<void> {
+    const before = await this.load(id);
+    if (JSON.stringify([before.peer, before.upstream]) === JSON.stringify([peer, upstream])) return;
+    await this.#store(id, { ...before, peer, upstream });
+  }
+
+  async forget(id: string): Promise<void> {
+    await rm(this.#path(id), { force: true });
+  }
+
+  async #store(id: string, memory: JobMemory): Promise<void> {
+    await replaceFile(this.#path(id), Buffer.from(`${JSON.stringify(memory)}\n`), { mode: 0o644, owner: this.#owner });
+  }
+
+  #path(id: string): string {
+    return join(this.#folder, `sync-memory-${id}.json`);
+  }
+}
+
+function parse(text: string): JobMemory | null {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (!isRecord(json)) return null;
+  const { runs, peer, upstream } = json;
+  if (!Array.isArray(runs) || runs.some((run: unknown) => !isRecord(run) || recordProblem(runSchema, run) !== null)) return null;
+  if (!Array.isArray(upstream) || upstream.length > maxEdges || upstream.some((edge: unknown) => !isRecord(edge) || recordProblem(edgeSchema, edge) !== null)) return null;
+  if (peer !== null && (!isRecord(peer) || typeof peer['remote'] !== 'string' || typeof peer['instanceId'] !== 'string')) return null;
+  return json as unknown as JobMemory;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -159,7 +159,9 @@ export class ChunkTransfer {
       this.#report.fetchedBytes += received;
       // The permit is held until a storing slot is free, so that a slow disk slows the line down instead of filling memory.
       await this.#storing.run(() => this.#store(blob, digest, size, options));
-      this.#journal.add(digest);
+      this.#journal.add(digest, received);
+      this.#report.storedChunks += 1;
+      this.#report.storedBytes += received;
       this.#settle(digest, true);
       return received;
     } finally {

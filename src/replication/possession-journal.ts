@@ -10,6 +10,8 @@ import { snapshotText, type BackupSnapshot } from '../format/backup-path.ts';
 
 const flushDelayMs = 100;
 const maxWaiting = 512;
+/** A killed process loses the entries not yet written: their chunks are fetched again. */
+const maxWaitingBytes = 8 * 1024 * 1024;
 
 const schema = `
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -55,6 +57,7 @@ export class PossessionJournal {
   readonly #add: StatementSync;
   readonly #addUnflushed: StatementSync;
   #waiting = new Map<string, Digest>();
+  #waitingBytes = 0;
   #timer: NodeJS.Timeout | null = null;
   #epoch = 1;
   #broken = false;
@@ -87,10 +90,15 @@ export class PossessionJournal {
     return this.#guarded(() => this.#has.get(digest) !== undefined, false);
   }
 
-  /** The chunk was received from this remote, checked and stored. Written within 100 ms. */
-  add(digest: Digest): void {
+  /** The chunk of `bytes` encoded bytes was received from this remote, checked and stored. Written within 100 ms, or when such chunks have 8 MiB. */
+  add(digest: Digest, bytes = 0): void {
     if (this.#broken) return;
     this.#waiting.set(key(digest), Buffer.from(digest));
+    this.#waitingBytes += bytes;
+    if (this.#waitingBytes >= maxWaitingBytes) {
+      this.#write();
+      return;
+    }
     if (this.#waiting.size >= maxWaiting) this.#write();
     else this.#timer ??= setTimeout(() => this.#write(), flushDelayMs).unref();
   }
@@ -139,6 +147,11 @@ export class PossessionJournal {
     return typeof value === 'string' ? value : '';
   }
 
+  /** False once it failed: this job goes on without it. */
+  get usable(): boolean {
+    return !this.#broken;
+  }
+
   /** Number of chunks known to have been delivered. */
   get size(): number {
     this.#write();
@@ -170,6 +183,7 @@ export class PossessionJournal {
     }, undefined);
     failpoint('journal.written');
     this.#waiting = new Map();
+    this.#waitingBytes = 0;
   }
 
   /** Runs a statement; a failing journal is given up for this job, said once, and marked for the next opening. */

@@ -11,6 +11,9 @@ export class ReplicationReport {
   unchangedSnapshots = 0;
   fetchedChunks = 0;
   fetchedBytes = 0;
+  /** Of those fetched, what is stored and known to the possession journal: a later run does not fetch it again. */
+  storedChunks = 0;
+  storedBytes = 0;
   /** Chunks that were not fetched since the copy was there already and may be used. */
   reusedChunks = 0;
   /** Plain bytes of those. */
@@ -33,6 +36,13 @@ export class ReplicationReport {
 
   get elapsedSeconds(): number {
     return Math.max(0, (this.#endedMs ?? this.#clock.now()) - this.#startedMs) / 1000;
+  }
+
+  /** Of a run that ended in error: what it has not done in vain. */
+  kept(journalIsUsable: boolean): string {
+    const chunks = `${this.storedChunks} chunks (${humanSize(this.storedBytes)}) that arrived are stored`;
+    const again = journalIsUsable ? 'and will not be fetched again' : 'but the possession journal failed: what no finished snapshot names may be fetched again';
+    return `Kept: ${this.snapshots} snapshots are complete; ${chunks} ${again}`;
   }
 
   /** Lines as the reference writes them (spec sync 3.6), with wall-clock rate, and one more for what was reused. */

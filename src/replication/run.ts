@@ -88,6 +88,15 @@ class ReplicationRun {
   }
 
   async run(): Promise<ReplicationReport> {
+    try {
+      return await this.#run();
+    } catch (e) {
+      this.#job.log.info(this.#report.kept(this.#job.journal.usable));
+      throw e;
+    }
+  }
+
+  async #run(): Promise<ReplicationReport> {
     const { log, target, policy, source } = this.#job;
     const { retry } = this.#parts;
     const lease = await target.begin();

@@ -12,6 +12,8 @@ const { Optional } = Type;
 
 const acmeDomain = Optional(lineOfText('ACME domain.', { maxLength: 4096 }));
 
+const ciphers = (description: string) => Type.String({ pattern: '^[0-9A-Za-z_:, +!\\-@=.]+$', maxLength: 4096, description });
+
 export const locationOptions = Type.Object({
   latitude: Optional(Type.Number({ minimum: -90, maximum: 90, description: 'Latitude.' })),
   longitude: Optional(Type.Number({ minimum: -180, maximum: 180, description: 'Longitude.' })),
@@ -25,13 +27,13 @@ export const nodeConfigSchema = Type.Object({
   acmedomain2: acmeDomain,
   acmedomain3: acmeDomain,
   acmedomain4: acmeDomain,
-  'ciphers-tls-1.2': Optional(lineOfText('Ciphers of TLS 1.2.', { maxLength: 4096 })),
-  'ciphers-tls-1.3': Optional(lineOfText('Ciphers of TLS 1.3.', { maxLength: 4096 })),
+  'ciphers-tls-1.2': Optional(ciphers('Ciphers of TLS 1.2.')),
+  'ciphers-tls-1.3': Optional(ciphers('Ciphers of TLS 1.3.')),
   'consent-text': Optional(lineOfText('Text shown before the login, escaped.', { maxLength: 65_536 })),
   'default-lang': Optional(lineOfText('Language of the web interface.', { maxLength: 32 })),
   description: Optional(Type.String({ maxLength: 65_536, description: 'Notes about this node, several lines.' })),
   'email-from': Optional(email),
-  'http-proxy': Optional(Type.String({ pattern: '^(?:http://)?(?:[^\\s@/]+@)?[^\\s@/]+(?::[0-9]{1,5})?/?$', maxLength: 4096, typetext: '[http://]<host>[:port]', description: 'HTTP proxy for outgoing requests.' })),
+  'http-proxy': Optional(Type.String({ pattern: '^(?:http://)?(?:[^\\s@/]+@)?[^\\s@/]+(?::[0-9]{1,5})?/?$', minLength: 1, maxLength: 128, typetext: '[http://]<host>[:port]', description: 'HTTP proxy for outgoing requests.' })),
   location: Optional(propertyString(locationOptions, { description: 'Where this node is.' })),
   'task-log-max-days': Optional(wholeNumber('Days that task logs are kept.', { minimum: 0 })),
 });

@@ -78,13 +78,25 @@ export async function loadCertificate(files: CertificateFiles, clock: Clock, log
       hint: `Put the file back from a backup, or remove ${files.certificate} and restart to have a new pair made; clients and peers then need its new fingerprint.`,
     });
   }
+  const parsed = checkedCertificate(certificate, key, files);
+  const problem = validityProblem(parsed, clock.now());
+  if (problem !== null) log.warn(`certificate ${files.certificate} ${problem}; peers that do not pin its fingerprint will refuse it. Install a valid one, or remove it and ${files.key} and restart to have a new pair made.`);
+  return { certificate, key, fingerprint: fingerprintOf(parsed) };
+}
+
+/** The first certificate of a pair (PEM) whose key fits. Throws ConfigError `config.certificate`, which names `files`. */
+export function checkedCertificate(certificate: string, key: string, files: CertificateFiles): X509Certificate {
   const parsed = parseCertificate(certificate, files);
   if (!parsed.checkPrivateKey(privateKey(key, files))) {
     throw new ConfigError('config.certificate', `${files.key} is not the key of ${files.certificate}`, { hint: 'Install the key that belongs to the certificate, or remove both files and restart to have a new pair made.' });
   }
-  const problem = validityProblem(parsed, clock.now());
-  if (problem !== null) log.warn(`certificate ${files.certificate} ${problem}; peers that do not pin its fingerprint will refuse it. Install a valid one, or remove it and ${files.key} and restart to have a new pair made.`);
-  return { certificate, key, fingerprint: fingerprintOf(parsed) };
+  return parsed;
+}
+
+/** A new key and a certificate for it, both PEM. */
+export async function newSelfSigned(hostName: string, clock: Clock): Promise<{ certificate: string; key: string }> {
+  const key = await newKey();
+  return { key, certificate: await selfSigned(createPrivateKey(key), hostName, clock) };
 }
 
 /** What is wrong with the certificate's time, null when nothing is. */

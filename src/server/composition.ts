@@ -13,6 +13,7 @@ import { Datastores } from '../api/datastores.ts';
 import type { Endpoint } from '../api/endpoint.ts';
 import { Gatekeeping } from '../api/gatekeeping.ts';
 import { Router, type Delays } from '../api/router.ts';
+import { SyncLoops } from '../api/sync-loops.ts';
 import { SyncRuns } from '../api/sync-runs.ts';
 import { registerValueFormats } from '../api/value-formats.ts';
 import type { Clock } from '../base/clock.ts';
@@ -31,6 +32,7 @@ import { RemoteSecrets } from '../config/remote-secrets.ts';
 import { shadowFile, tokenShadowFile } from '../config/shadow-config.ts';
 import { tfaFile } from '../config/tfa-config.ts';
 import { userFile } from '../config/user-config.ts';
+import { JobMemories } from '../replication/job-memory.ts';
 import { Journals } from '../replication/journals.ts';
 import { JobStates } from '../schedule/job-states.ts';
 import type { JobGround } from '../schedule/job-run.ts';
@@ -39,9 +41,10 @@ import { logRotationSource } from '../schedule/log-rotation-job.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { WorkerTasks } from '../schedule/worker-tasks.ts';
 import { formatAccessLine } from './access-log.ts';
-import { certificateInfo, ensureCertificate, type ServerCertificate } from './certificate.ts';
+import { configuredCiphers } from './ciphers.ts';
 import { apiEndpoints } from './endpoints.ts';
 import { LogFile } from './log-file.ts';
+import { ServedCertificate } from './served-certificate.ts';
 
 export interface CompositionOptions {
   installation: InstallationPaths;
@@ -56,7 +59,9 @@ export interface CompositionOptions {
 /** All objects of one installation, put together. The server listens with it; the manager uses it in its own process where no server runs. */
 export interface Composition {
   router: Router;
-  certificate: ServerCertificate;
+  certificates: ServedCertificate;
+  /** For the listener, by node.cfg; undefined: the usual ones. */
+  ciphers: string | undefined;
   tasks: WorkerTasks;
   /** Not started. */
   scheduler: Scheduler;
@@ -72,7 +77,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   registerValueFormats();
   await prepareInstallation(installation);
   const node = hostname().split('.')[0] ?? 'localhost';
-  const certificate = await ensureCertificate({
+  const certificates = await ServedCertificate.open({
     files: { certificate: join(installation.config, 'proxy.pem'), key: join(installation.config, 'proxy.key') },
     hostName: hostname(),
     rights: { mode: 0o640, owner: installation.serviceUser === null ? null : { uid: 0, gid: installation.serviceUser.gid } },
@@ -110,9 +115,12 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const ground: JobGround = { states, tasks, log };
   const datastores = new Datastores(tables.datastores, { locksRoot: installation.locks, log });
   const journals = new Journals(join(installation.state, 'possession'), log);
-  const syncRuns = new SyncRuns({ datastores, remotes: tables.remotes, secrets, settings, jobs: tables.syncJobs, access, journals, ground });
+  const instanceId = await loadInstanceId(installation);
+  const memories = new JobMemories(installation.jobStates, installation.serviceUser, log);
+  const syncLoops = new SyncLoops({ jobs: tables.syncJobs, memories, instanceId });
+  const syncRuns = new SyncRuns({ loops: syncLoops, memories, pruneJobs: tables.pruneJobs, datastores, remotes: tables.remotes, secrets, settings, keys: encryptionKeys, jobs: tables.syncJobs, access, journals, ground });
 
-  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificate: () => certificate, certificates: () => [certificateInfo('proxy.pem', certificate.certificate)], instanceId: await loadInstanceId(installation), locksRoot: installation.locks, authLog: writeAuthLog });
+  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog });
   const endpoints: Endpoint[] = built.endpoints;
   const router = new Router({
     endpoints,
@@ -135,7 +143,8 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   };
   return {
     router,
-    certificate,
+    certificates,
+    ciphers: configuredCiphers(files.node.load().value.record),
     tasks,
     scheduler,
     close: async (graceMs) => {

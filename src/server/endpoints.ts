@@ -13,38 +13,51 @@ import { ticketEndpoints } from '../api/access/ticket.ts';
 import { userTokenEndpoints } from '../api/access/user-tokens.ts';
 import { userEndpoints } from '../api/access/users.ts';
 import { datastoreContentEndpoints } from '../api/admin/datastore-content.ts';
+import { chunkSizeEndpoints } from '../api/admin/datastore/chunk-sizes.ts';
+import { replicationEdgeEndpoints } from '../api/admin/datastore/replication-edges.ts';
 import { datastoreListEndpoints } from '../api/admin/datastore.ts';
 import { adminGarbageCollectionEndpoints } from '../api/admin/gc.ts';
 import { adminPruneEndpoints } from '../api/admin/prune.ts';
 import { syncAdminEndpoints } from '../api/admin/sync.ts';
+import { datastoreRrdEndpoints } from '../api/admin/datastore/rrd.ts';
 import { adminVerifyEndpoints } from '../api/admin/verify.ts';
 import type { AuthLog } from '../api/auth-log.ts';
 import { backupEndpoints } from '../api/backup.ts';
 import { datastoreConfigEndpoints } from '../api/config/datastore.ts';
 import { encryptionKeyEndpoints } from '../api/config/encryption-keys.ts';
 import { pruneConfigEndpoints } from '../api/config/prune.ts';
+import { realmConfigEndpoints } from '../api/config/realms.ts';
 import { remoteScanEndpoints } from '../api/config/remote-scan.ts';
 import { remoteTestEndpoints } from '../api/config/remote-test.ts';
 import { remoteConfigEndpoints } from '../api/config/remote.ts';
 import { syncConfigEndpoints } from '../api/config/sync.ts';
 import { verifyConfigEndpoints } from '../api/config/verify.ts';
+import { webauthnEndpoints } from '../api/config/webauthn.ts';
 import { DatastoreCreations } from '../api/datastore-creation.ts';
 import { DatastoreRemovals } from '../api/datastore-removal.ts';
 import type { Datastores } from '../api/datastores.ts';
 import type { Endpoint } from '../api/endpoint.ts';
 import { GarbageCollectionRuns } from '../api/garbage-collection-runs.ts';
+import { farshoreEndpoints } from '../api/farshore.ts';
 import { aptEndpoints } from '../api/nodes/apt.ts';
 import { certificateEndpoints } from '../api/nodes/certificates.ts';
+import { nodeConfigEndpoints } from '../api/nodes/config.ts';
+import { dnsEndpoints } from '../api/nodes/dns.ts';
 import { identityEndpoints } from '../api/nodes/identity.ts';
 import { nodeListEndpoints } from '../api/nodes/node-list.ts';
+import { reportEndpoints } from '../api/nodes/report.ts';
+import { nodeRrdEndpoints } from '../api/nodes/rrd.ts';
 import { nodeStatusEndpoints } from '../api/nodes/status.ts';
 import { subscriptionEndpoints } from '../api/nodes/subscription.ts';
 import { taskEndpoints } from '../api/nodes/tasks.ts';
 import { timeEndpoints } from '../api/nodes/time.ts';
 import { PruneRuns } from '../api/prune-runs.ts';
 import { pullEndpoints } from '../api/pull.ts';
+import { pushEndpoints } from '../api/push.ts';
 import { readerEndpoints } from '../api/reader.ts';
 import { datastoreUsageEndpoints } from '../api/status/datastore-usage.ts';
+import type { SyncLoops } from '../api/sync-loops.ts';
+import { SyncPlans } from '../api/sync-plans.ts';
 import type { SyncRuns } from '../api/sync-runs.ts';
 import { VerifyRuns } from '../api/verify-runs.ts';
 import { versionEndpoints } from '../api/version.ts';
@@ -53,22 +66,25 @@ import type { ProgressLog } from '../base/log.ts';
 import type { AclFile } from '../config/acl-config.ts';
 import type { DatastoreTable } from '../config/datastore-config.ts';
 import type { EncryptionKeys } from '../config/encryption-keys.ts';
+import type { SettingsFile } from '../config/farshore-config.ts';
 import type { SectionFile } from '../config/files.ts';
 import type { PruneJobTable, SyncJobTable, VerifyJobTable } from '../config/job-config.ts';
 import type { RemoteTable } from '../config/remote-config.ts';
 import type { RemoteSecrets } from '../config/remote-secrets.ts';
+import type { NodeFile } from '../config/node-config.ts';
 import type { TfaFile } from '../config/tfa-config.ts';
+import type { JobMemories } from '../replication/job-memory.ts';
 import type { Journals } from '../replication/journals.ts';
 import type { JobGround } from '../schedule/job-run.ts';
 import type { JobStates } from '../schedule/job-states.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
 import type { WorkerTasks } from '../schedule/worker-tasks.ts';
-import type { ServerCertificate } from './certificate.ts';
+import type { ServedCertificate } from './served-certificate.ts';
 
 /** What the endpoint groups are made of; each takes only what it names. */
 export interface ApiParts {
   options: { programVersion: string; log: ProgressLog; clock: Clock };
-  files: { acl: AclFile; domains: SectionFile; tfa: TfaFile };
+  files: { acl: AclFile; domains: SectionFile; tfa: TfaFile; node: NodeFile };
   tables: { datastores: DatastoreTable; remotes: RemoteTable; syncJobs: SyncJobTable; pruneJobs: PruneJobTable; verifyJobs: VerifyJobTable };
   access: AccessControl;
   accounts: Accounts;
@@ -83,8 +99,10 @@ export interface ApiParts {
   datastores: Datastores;
   journals: Journals;
   syncRuns: SyncRuns;
-  certificate: () => ServerCertificate;
-  certificates: () => readonly object[];
+  syncLoops: SyncLoops;
+  memories: JobMemories;
+  settings: SettingsFile;
+  certificates: ServedCertificate;
   instanceId: string;
   locksRoot: string;
   authLog: AuthLog;
@@ -125,8 +143,11 @@ function contentEndpoints(parts: ApiParts, runs: MaintenanceRuns): Endpoint[] {
   return [
     ...readerEndpoints(parts),
     ...backupEndpoints({ datastores, access, tasks: parts.tasks, verifications: runs.verifications, log: parts.options.log }),
+    ...chunkSizeEndpoints({ datastores, access }),
+    ...replicationEdgeEndpoints({ edgesInto: (store) => parts.syncLoops.edgesInto(store) }),
     ...datastoreListEndpoints({ datastores, access }),
-    ...datastoreContentEndpoints({ datastores, access, accounts, ...runs }),
+    ...datastoreRrdEndpoints({ datastores, clock: parts.options.clock }),
+    ...datastoreContentEndpoints({ datastores, access, accounts, tasks: parts.tasks, ...runs }),
     ...adminPruneEndpoints({ jobs: tables.pruneJobs, states, access, prunes: runs.prunes }),
     ...adminVerifyEndpoints({ jobs: tables.verifyJobs, states, access, verifications: runs.verifications }),
     ...adminGarbageCollectionEndpoints({ datastores, access, collections: runs.collections }),
@@ -159,11 +180,12 @@ function syncEndpoints({ tables, access, states, syncRuns, datastores, encryptio
     ...encryptionKeyEndpoints({ keys: encryptionKeys, access, jobs: tables.syncJobs, clock: options.clock }),
     ...syncAdminEndpoints({ jobs: tables.syncJobs, access, states, runSyncJob: (id, authId) => syncRuns.runJob(id, authId) }),
     ...pullEndpoints({ access, datastores, pull: (parameters, authId) => syncRuns.pull(parameters, authId) }),
+    ...pushEndpoints({ access, datastores, push: (parameters, authId) => syncRuns.push(parameters, authId) }),
   ];
 }
 
-function generalEndpoints({ options, datastores, access }: ApiParts): Endpoint[] {
-  return [...versionEndpoints(options), ...datastoreUsageEndpoints({ datastores, access, clock: options.clock })];
+function generalEndpoints({ options, instanceId, datastores, access }: ApiParts): Endpoint[] {
+  return [...versionEndpoints(options), ...farshoreEndpoints({ instanceId, programVersion: options.programVersion }), ...datastoreUsageEndpoints({ datastores, access, clock: options.clock })];
 }
 
 function accessEndpoints(parts: ApiParts): Endpoint[] {
@@ -176,6 +198,8 @@ function accessEndpoints(parts: ApiParts): Endpoint[] {
     ...roleEndpoints(),
     ...permissionEndpoints({ acl: files.acl, access }),
     ...domainEndpoints({ domains: files.domains }),
+    ...realmConfigEndpoints({ domains: files.domains }),
+    ...webauthnEndpoints({ tfa: files.tfa }),
     ...passwordEndpoints({ accounts, changer, login, access }),
     ...tfaEndpoints({ tfa: files.tfa, factors: parts.factors, accounts, access, login, clock: parts.options.clock }),
   ];
@@ -185,12 +209,16 @@ function nodeEndpoints(parts: ApiParts): Endpoint[] {
   const { options, tasks, access } = parts;
   return [
     ...taskEndpoints({ tasks, access }),
-    ...nodeStatusEndpoints({ fingerprint: () => parts.certificate().fingerprint }),
+    ...nodeStatusEndpoints({ fingerprint: () => parts.certificates.current.fingerprint }),
     ...certificateEndpoints({ certificates: parts.certificates }),
     ...timeEndpoints({ clock: options.clock }),
+    ...nodeConfigEndpoints({ node: parts.files.node }),
+    ...dnsEndpoints(),
+    ...nodeRrdEndpoints({ clock: options.clock }),
+    ...reportEndpoints({ programVersion: options.programVersion, datastores: parts.datastores }),
     ...nodeListEndpoints(),
     ...identityEndpoints({ instanceId: parts.instanceId }),
-    ...subscriptionEndpoints(),
+    ...subscriptionEndpoints({ instanceId: parts.instanceId }),
     ...aptEndpoints({ programVersion: options.programVersion }),
   ];
 }

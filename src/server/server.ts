@@ -33,18 +33,19 @@ const connectionGraceMs = 2000;
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { installation, log } = options;
   const composition = await compose(options);
-  const { router, certificate, scheduler } = composition;
+  const { router, certificates, ciphers, scheduler } = composition;
   try {
     // First, since it also keeps a second server out of this installation.
     const local = await listenUnix({ router, path: socketPath(installation), log });
     try {
-      const tls = await listenTls({ router, address: options.listen, certificate, log });
+      const tls = await listenTls({ router, address: options.listen, certificate: certificates.current, log, ...(ciphers === undefined ? {} : { ciphers }) });
+      certificates.onChange((certificate) => tls.setCertificate(certificate));
       scheduler.start();
       const address = tls.address as ListenAddress;
-      log.info(`farshore ${options.programVersion} ready: https://${formatListenAddress(address)} fingerprint ${certificate.fingerprint}`);
+      log.info(`farshore ${options.programVersion} ready: https://${formatListenAddress(address)} fingerprint ${certificates.current.fingerprint}`);
       return {
         address,
-        fingerprint: certificate.fingerprint,
+        fingerprint: certificates.current.fingerprint,
         stop: async () => {
           log.info('stopping');
           const closed = Promise.all([local.close(connectionGraceMs), tls.close(connectionGraceMs)]);

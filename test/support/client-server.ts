@@ -37,7 +37,7 @@ export async function clientServer(t: TestContext, options: { own?: boolean } = 
   const complaints: string[] = [];
   const log = { ...silentLog, error: (line: string) => void complaints.push(line) };
   const composition = await compose({ installation, programVersion: '1.2.3', log, clock: systemClock, delays: { unauthorizedMs: 0, forbiddenMs: 0 } });
-  const listener = await listenTls({ router: composition.router, address: { host: '127.0.0.1', port: 0 }, certificate: composition.certificate, log });
+  const listener = await listenTls({ router: composition.router, address: { host: '127.0.0.1', port: 0 }, certificate: composition.certificates.current, log });
   stop = async () => {
     await listener.close(0);
     // A session whose client has just gone is still being cleaned up.
@@ -54,7 +54,7 @@ export async function clientServer(t: TestContext, options: { own?: boolean } = 
   for (const authId of ['admin@pbs', 'admin@pbs!tok']) await call('PUT', '/access/acl', { path: '/', role: 'Admin', 'auth-id': authId });
   await call('PUT', '/access/acl', { path: '/datastore/main', role: 'DatastoreBackup', 'auth-id': 'alice@pbs' });
   const { port } = listener.address as ListenAddress;
-  return { port, fingerprint: composition.certificate.fingerprint, certificate: composition.certificate.certificate, path, tokenSecret: value };
+  return { port, fingerprint: composition.certificates.current.fingerprint, certificate: composition.certificates.current.certificate, path, tokenSecret: value };
 }
 
 async function ownDatastore(t: TestContext): Promise<string> {

@@ -10,7 +10,7 @@ const eve = '/access/tfa/eve@pbs';
 
 interface Ground extends AccessApi {
   /** The code that the second factor shows now. */
-  code(): string;
+  code: () => string;
 }
 
 async function ground(t: TestContext): Promise<Ground> {

@@ -30,10 +30,10 @@ async function serverOf(t: TestContext, timeZone: string): Promise<TestServer> {
   return testServer(t, ground, [
     ...nodeListEndpoints(),
     ...nodeStatusEndpoints({ fingerprint: () => 'aa:bb' }),
-    ...certificateEndpoints({ certificates: () => certificates }),
+    ...certificateEndpoints({ certificates: { list: () => certificates, install: () => Promise.reject(new Error('not here')), reset: () => Promise.reject(new Error('not here')) } }),
     ...timeEndpoints({ clock: { now: () => 1_795_485_565_999 }, timeZone }),
     ...identityEndpoints({ instanceId: 'b764a44471de42bcb45438190d3db851' }),
-    ...subscriptionEndpoints(),
+    ...subscriptionEndpoints({ instanceId: 'b764a44471de42bcb45438190d3db851' }),
     ...aptEndpoints({ programVersion: '1.2.3' }),
   ]);
 }
@@ -47,6 +47,7 @@ test("replies are the reference's, or have its shape where hosts differ", async 
   assert.deepEqual(shapeOf(await get('status')), shapeOf(recordedData('status')));
   const subscription = (await get('subscription', 'alice@pbs')) as Record<string, unknown>;
   assert.equal(subscription['status'], (recordedData('subscription') as Record<string, unknown>)['status']);
+  assert.deepEqual(shapeOf(subscription), shapeOf(recordedData('subscription')));
 });
 
 test('the status is that of this host', async (t) => {

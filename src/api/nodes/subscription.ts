@@ -3,7 +3,7 @@ import { jsonEndpoint, type Endpoint } from '../endpoint.ts';
 import { nodeParameter } from './node-parameter.ts';
 
 /** There are no subscriptions; clients that show one, and monitoring that counts them, are told so in the form that they know. */
-export function subscriptionEndpoints(): Endpoint[] {
+export function subscriptionEndpoints({ instanceId }: { instanceId: string }): Endpoint[] {
   return [
     jsonEndpoint({
       method: 'GET',
@@ -11,7 +11,7 @@ export function subscriptionEndpoints(): Endpoint[] {
       description: 'Read subscription info.',
       parameters: Type.Object(nodeParameter),
       permission: { kind: 'any' },
-      handler: async () => ({ status: 'notfound', message: 'Farshore needs no subscription key' }),
+      handler: async () => ({ status: 'notfound', message: 'Farshore needs no subscription key', serverid: instanceId.toUpperCase(), url: '' }),
     }),
   ];
 }

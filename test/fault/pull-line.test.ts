@@ -5,6 +5,7 @@ import { errorChain, errorCode } from '../../src/base/errors.ts';
 import type { ReplicationTarget } from '../../src/replication/ports.ts';
 import { startLyingSource } from '../support/lying-source.ts';
 import { firstTime, makeSnapshot, noise } from '../support/made-snapshots.ts';
+import { seeded } from '../support/seeded.ts';
 import { hastyRetry, pullInto, syncPair, verifyAll } from '../support/sync-pair.ts';
 
 const snapshot = { type: 'vm', id: '1', time: firstTime } as const;
@@ -37,12 +38,6 @@ function countStores(counts: Map<string, number>): (target: ReplicationTarget) =
         };
       },
     });
-}
-
-/** Park-Miller, so that a failure can be repeated. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
 }
 
 for (const seed of [1, 20_251_009]) {

@@ -32,7 +32,7 @@ export class DelayProxy implements AsyncDisposable {
   /** Bytes that were on their way down when connections were cut. */
   lostDown = 0;
   readonly #shape: LineShape;
-  readonly #target: { host: string; port: number };
+  #target: { host: string; port: number };
   readonly #server = createServer({ allowHalfOpen: true, highWaterMark: 256 * 1024 }, (socket) => this.#accept(socket));
   readonly #lines: { up: Line; down: Line };
   readonly #open = new Set<Connection>();
@@ -59,6 +59,11 @@ export class DelayProxy implements AsyncDisposable {
 
   get open(): number {
     return this.#open.size;
+  }
+
+  /** Later connections lead to another port: what was there is gone. */
+  leadTo(port: number): void {
+    this.#target = { ...this.#target, port };
   }
 
   /** Cuts all connections each time that another of these numbers of bytes (from now on) has come down. */

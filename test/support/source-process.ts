@@ -1,5 +1,5 @@
 /**
- * A source server in a process of its own. Arguments: folder of its datastore, address to listen on (default 127.0.0.1). Prints one line of JSON,
+ * A source server in a process of its own. Arguments: folder of its datastore, address to listen on (default 127.0.0.1), folder of its certificate (default: a new one). Prints one line of JSON,
  * `SourceProcessReady`, for each line on stdin one more, `SourceProcessFigures` since the one before, and serves until stdin ends.
  */
 import { createInterface } from 'node:readline';
@@ -16,7 +16,7 @@ export interface SourceProcessFigures extends ProcessFigures {
   requests: number;
 }
 
-const source = await startSyncSource(process.argv[2]!, process.argv[3]);
+const source = await startSyncSource(process.argv[2]!, process.argv[3], process.argv[4]);
 const ready: SourceProcessReady = { port: source.port, fingerprint: source.fingerprint };
 console.log(JSON.stringify(ready));
 const meter = new ProcessMeter();

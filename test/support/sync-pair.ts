@@ -54,6 +54,8 @@ export interface PullOptions extends Partial<ReplicationPolicy> {
   /** Another remote, with a journal of its own. */
   remote?: { name: string; endpoint: RemoteEndpoint };
   retry?: RetryPolicy;
+  /** Another one means that the host was started anew. */
+  bootId?: string;
 }
 
 export interface PullOutcome {
@@ -67,11 +69,11 @@ const allowAll: TargetPermissions = { write: () => null, createNamespace: () => 
 
 /** One pull into `target` with its own journal file, as a server runs it. Never rejects. */
 export async function pullInto(target: Datastore, folder: string, endpoint: RemoteEndpoint, options: PullOptions = {}): Promise<PullOutcome> {
-  const { wrapSource, wrapTarget, permissions, signal = new AbortController().signal, limiter, stallTimeoutMs, remote, retry = hastyRetry, flight = new FlightControl(systemClock), maxLanes, parallelSnapshots, ...change } = options;
+  const { wrapSource, wrapTarget, permissions, signal = new AbortController().signal, limiter, stallTimeoutMs, remote, retry = hastyRetry, flight = new FlightControl(systemClock), maxLanes, parallelSnapshots, bootId = 'this', ...change } = options;
   const policy = { ...plainPolicy, ...change };
   const log = new RecordingLog();
   const name = remote?.name ?? 'hq';
-  const journal = PossessionJournal.open({ path: join(folder, 'journals', `${name}.sqlite`), identity: name, bootId: 'this', log });
+  const journal = PossessionJournal.open({ path: join(folder, 'journals', `${name}.sqlite`), identity: name, bootId, log });
   const source = new RemoteSource({ endpoint: remote?.endpoint ?? endpoint, remote: name, store: 'main', namespace: policy.sourceNamespace, flight, limiter, signal, stallTimeoutMs, maxLanes });
   try {
     const report = await replicate({

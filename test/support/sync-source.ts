@@ -30,15 +30,15 @@ export function endpointOf(port: number, fingerprint: string): RemoteEndpoint {
   return new RemoteEndpoint({ host: '127.0.0.1', port, authId: syncAuthId, secret: 'any', fingerprint });
 }
 
-/** `path`: folder of the datastore. `host`: address to listen on. */
-export async function startSyncSource(path: string, host = '127.0.0.1'): Promise<SyncSource> {
+/** `path`: folder of the datastore. `host`: address to listen on. `certificates`: folder of the certificate, so that it outlives the server. */
+export async function startSyncSource(path: string, host = '127.0.0.1', certificates?: string): Promise<SyncSource> {
   const hooks: Array<() => Promise<void> | void> = [];
   const context = { after: (hook: () => Promise<void> | void) => hooks.push(hook) } as unknown as TestContext;
   const ground = await apiGround(context, 'source', { main: path });
   const lease = await ground.datastores.open('main', 'lookup');
   const { store } = lease;
   const certificate = await ensureCertificate({
-    files: { certificate: join(ground.paths.config, 'proxy.pem'), key: join(ground.paths.config, 'proxy.key') },
+    files: { certificate: join(certificates ?? ground.paths.config, 'proxy.pem'), key: join(certificates ?? ground.paths.config, 'proxy.key') },
     hostName: 'source.test',
     rights: { mode: 0o600, owner: null },
     clock: systemClock,

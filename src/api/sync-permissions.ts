@@ -19,8 +19,12 @@ function anchorPath(job: SyncScope): string {
 
 /** ACL path of what a push writes to: `/remote/{remote}/{store}[/{ns}]`. */
 function remoteAnchorPath(remote: string, job: SyncScope): string {
-  const ns = job['remote-ns'] ?? '';
-  return `/remote/${remote}/${job['remote-store']}${ns === '' ? '' : `/${ns}`}`;
+  return remoteAclPath(remote, job['remote-store'], job['remote-ns'] ?? '');
+}
+
+/** ACL path of a namespace of a remote's datastore. */
+export function remoteAclPath(remote: string, store: string, namespace: string): string {
+  return `/remote/${remote}/${store}${namespace === '' ? '' : `/${namespace}`}`;
 }
 
 /** The job runs with the caller's own rights, or with those of one of his tokens. */
@@ -70,6 +74,14 @@ export function requirePull(access: AccessControl, authId: string, pull: Omit<Sy
   if (pull['remove-vanished'] === true) access.require(authId, anchorPath(pull), ['Datastore.Prune']);
   if (pull.remote === undefined) access.require(authId, namespaceAclPath(pull['remote-store'], ''), ['Datastore.Backup']);
   else access.require(authId, `/remote/${pull.remote}/${pull['remote-store']}`, ['Remote.Read']);
+}
+
+/** An ad-hoc `POST push`, which runs with the caller's rights. */
+export function requirePush(access: AccessControl, authId: string, push: Omit<SyncScope, 'owner' | 'sync-direction' | 'remote'> & { remote: string }): void {
+  const target = remoteAnchorPath(push.remote, push);
+  access.require(authId, target, ['Remote.DatastoreBackup']);
+  if (push['remove-vanished'] === true) access.require(authId, target, ['Remote.DatastorePrune']);
+  if (!access.check(authId, anchorPath(push), ['Datastore.Read'])) access.require(authId, anchorPath(push), ['Datastore.Backup']);
 }
 
 /**

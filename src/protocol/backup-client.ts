@@ -29,6 +29,8 @@ export interface BackupOptions extends SessionOptions {
   debug?: boolean | undefined;
   /** A session that leaves no snapshot (spec client-cli 9). */
   benchmark?: boolean | undefined;
+  /** Asks the remote to remember what this session delivers (docs/compatibility.md): only for one that has the capability, others refuse it. */
+  deliveries?: boolean | undefined;
   /** The remote goes around the local cache of its object store. */
   noCache?: boolean | undefined;
   limiter?: RateLimiter | undefined;
@@ -76,6 +78,7 @@ export class BackupClient {
       debug: options.debug ?? false,
       benchmark: options.benchmark ?? false,
       'no-cache': options.noCache === true ? true : undefined,
+      'farshore-deliveries': options.deliveries === true ? true : undefined,
     };
     const connection = await openUpgraded(endpoint, { path: 'backup', protocol: backupProtocol, parameters, authHeaders: await options.authHeaders() }, { limiter, signal, trusted });
     return new BackupClient(new ClientSession(endpoint, connection, options), endpoint.authority);
@@ -91,6 +94,18 @@ export class BackupClient {
   /** A file of that snapshot as stored. Of an index, the remote registers the chunks: they need not be uploaded in this session. */
   async previous(archiveName: string, options: { maxBytes: number }): Promise<Buffer> {
     return this.#session.fetch({ path: '/previous', parameters: { 'archive-name': archiveName }, maxBytes: options.maxBytes });
+  }
+
+  /**
+   * Which of these chunks we delivered into this datastore before and are still there; the remote has registered them for this session then. Only
+   * in a session with `deliveries`; at most some 5000.
+   */
+  async delivered(chunks: ReadonlyArray<{ digest: Digest; size: number }>): Promise<boolean[]> {
+    const body = JSON.stringify({ 'digest-list': chunks.map(({ digest }) => toHex(digest)), 'size-list': chunks.map(({ size }) => size) });
+    const answer = await this.#session.fetch({ method: 'POST', path: '/farshore-delivered', contentType: 'application/json', body: Buffer.from(body, 'utf8'), maxBytes: maxReplyBytes });
+    const data = this.#data(answer, 'POST /farshore-delivered');
+    if (typeof data !== 'string' || data.length !== chunks.length || !/^[01]*$/.test(data)) throw this.#strange('what it remembers');
+    return Array.from(data, (flag) => flag === '1');
   }
 
   /** `encoded`: a whole data blob. */
@@ -142,12 +157,15 @@ export class BackupClient {
   }
 
   async #call(method: 'GET' | 'POST', path: string, parameters: QueryParameters = {}): Promise<unknown> {
-    const body = await this.#session.fetch({ method, path, parameters, maxBytes: maxReplyBytes });
+    return this.#data(await this.#session.fetch({ method, path, parameters, maxBytes: maxReplyBytes }), `${method} ${path}`);
+  }
+
+  #data(body: Buffer, request: string): unknown {
     try {
       const reply = JSON.parse(body.toString('utf8')) as { data?: unknown };
       return reply.data ?? null;
     } catch {
-      throw this.#strange(`its answer to ${method} ${path}`);
+      throw this.#strange(`its answer to ${request}`);
     }
   }
 

@@ -96,6 +96,11 @@ export class RestClient {
     return this.#call('GET', path, parameters);
   }
 
+  /** The answer's body as it is, for a download. */
+  async getBytes(path: string, parameters: QueryParameters = {}): Promise<Buffer> {
+    return (await this.#authorized('GET', path, parameters)).body;
+  }
+
   /** Parameters go into a JSON body. */
   async post(path: string, parameters: Readonly<Record<string, unknown>> = {}): Promise<RestReply> {
     return this.#call('POST', path, {}, jsonBody(parameters));
@@ -151,10 +156,13 @@ export class RestClient {
   }
 
   async #call(method: Method, path: string, query: QueryParameters, body?: RequestBody): Promise<RestReply> {
+    return parseReply(this.endpoint, (await this.#authorized(method, path, query, body)).body);
+  }
+
+  async #authorized(method: Method, path: string, query: QueryParameters, body?: RequestBody): Promise<RawReply> {
     const headers = await this.#login.headers();
     try {
-      const reply = await this.#send(method, path, query, headers, body);
-      return parseReply(this.endpoint, reply.body);
+      return await this.#send(method, path, query, headers, body);
     } catch (e) {
       if (e instanceof HttpError && e.status === 401) this.#login.forget();
       throw e;

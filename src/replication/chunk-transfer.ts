@@ -6,13 +6,25 @@ import { blobKind, isEncryptedKind, maxChunkEncodedSize, maxChunkPlainSize, veri
 import type { FlightControl } from './flight-control.ts';
 import type { LineRetry } from './line-retry.ts';
 import type { PossessionJournal } from './possession-journal.ts';
-import type { ReplicationSource, ReplicationTarget, SnapshotSource, StagedIndex } from './ports.ts';
+import type { ChunkTarget, ReplicationSource, SnapshotSource, StagedIndex } from './ports.ts';
 import type { ReplicationReport } from './report.ts';
 
 /** Chunks settled in this job are remembered up to this many (about 40 MB); beyond it a chunk is only looked at again. */
 const maxRemembered = 1_000_000;
 /** Chunks being checked and stored at a time; each may hold its encoded and its plain content. */
 const storingSlots = 4;
+/** Where storing means a round trip; the bytes are bounded by the flight control anyhow. */
+const storingSlotsOverLine = 512;
+
+export interface ChunkTransferParts {
+  source: ReplicationSource;
+  target: ChunkTarget;
+  journal: PossessionJournal;
+  flight: FlightControl;
+  retry: LineRetry;
+  report: ReplicationReport;
+  signal: AbortSignal;
+}
 
 export interface ArchiveOptions {
   archive: string;
@@ -37,27 +49,22 @@ export interface ArchiveResult {
  */
 export class ChunkTransfer {
   readonly #source: ReplicationSource;
-  readonly #target: ReplicationTarget;
+  readonly #parts: ChunkTransferParts;
+  readonly #target: ChunkTarget;
   readonly #journal: PossessionJournal;
   readonly #flight: FlightControl;
   readonly #retry: LineRetry;
   readonly #report: ReplicationReport;
   readonly #signal: AbortSignal;
-  readonly #storing = new Semaphore(storingSlots);
+  readonly #storing: Semaphore;
   readonly #inFlight = new Map<string, Promise<number>>();
   readonly #settled = new DigestSet();
   /** Those whose stored bytes were checked in this job; repair believes nothing less. */
   readonly #checked = new DigestSet();
 
-  constructor(parts: {
-    source: ReplicationSource;
-    target: ReplicationTarget;
-    journal: PossessionJournal;
-    flight: FlightControl;
-    retry: LineRetry;
-    report: ReplicationReport;
-    signal: AbortSignal;
-  }) {
+  constructor(parts: ChunkTransferParts, slots = storingSlots) {
+    this.#parts = parts;
+    this.#storing = new Semaphore(slots);
     this.#source = parts.source;
     this.#target = parts.target;
     this.#journal = parts.journal;
@@ -65,6 +72,11 @@ export class ChunkTransfer {
     this.#retry = parts.retry;
     this.#report = parts.report;
     this.#signal = parts.signal;
+  }
+
+  /** The same job, into the session of a remote that takes one snapshot: what it has not been given or told of, it does not have. */
+  into(target: ChunkTarget): ChunkTransfer {
+    return new ChunkTransfer({ ...this.#parts, target }, storingSlotsOverLine);
   }
 
   /** Resolves when every chunk of `index` is stored. The first failure stops asking for more and is thrown once all that is on its way has ended. */
@@ -89,9 +101,12 @@ export class ChunkTransfer {
         work = running.then(() => 0, () => this.#obtain(session, own, size, options));
       } else {
         if (await this.#reuse(own, size, options)) {
+          // Another snapshot may have looked at the same time.
+          if (!this.#isSettled(own, options)) {
+            this.#report.reusedChunks += 1;
+            this.#report.reusedBytes += size;
+          }
           this.#settle(own, options.repair);
-          this.#report.reusedChunks += 1;
-          this.#report.reusedBytes += size;
           options.onSettled(size);
           continue;
         }
@@ -179,12 +194,12 @@ export class ChunkTransfer {
     } catch (e) {
       throw new FormatError('format.chunk-received', `chunk ${toHex(digest)} of ${options.archive} arrived damaged: the source's copy is bad`, { cause: e });
     }
-    const { duplicate } = await this.#target.storeChunk(digest, blob, false);
+    const { duplicate } = await this.#target.storeChunk(digest, blob, false, size);
     if (!duplicate) return;
     // Something was stored already: it must not be trusted over the good bytes that are at hand.
     const existing = await this.#target.readChunk(digest);
     if (existing !== null && (bytesEqual(existing, blob) || (await isSound(existing, digest, size)))) return;
-    await this.#target.storeChunk(digest, blob, true);
+    await this.#target.storeChunk(digest, blob, true, size);
     this.#report.repairedChunks += 1;
   }
 

@@ -37,6 +37,14 @@ export class Journals {
   }
 
   /**
+   * What `store` has pushed to the datastore `remoteStore` of the remote `name`. In a folder of its own: it tells of snapshots over there, and no verification
+   * of ours may be taken for one of theirs.
+   */
+  ofPush(store: string, name: string, remoteStore: string, identity: string): JournalLease {
+    return this.#lease(store, join('push', name, remoteStore), identity);
+  }
+
+  /**
    * True when the verification `upid` that a snapshot's manifest names came with the copy from elsewhere: it says nothing of this copy.
    */
   isForeignVerification(store: string, namespace: string, snapshot: BackupSnapshot, upid: string): boolean {

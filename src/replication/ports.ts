@@ -33,6 +33,8 @@ export interface SourceNamespace {
   /** Groups that the source shows, also those without snapshots. */
   groups: readonly BackupGroup[];
   snapshots: readonly SourceSnapshot[];
+  /** Exist at the source as well, but the job may not read them: they are not copied, and their copies have not vanished. */
+  hidden?: readonly BackupGroup[];
 }
 
 export interface NamespaceListing {
@@ -40,6 +42,8 @@ export interface NamespaceListing {
   namespaces: readonly string[];
   /** The source has no namespaces at all (spec sync 4.1): only the root is synced and the job ends as failed. */
   withoutNamespaces: boolean;
+  /** Exist at the source as well, but the job may not read them: they are not copied, and their copies have not vanished. */
+  hidden?: readonly string[];
 }
 
 /** An open snapshot at the source. Every method may be called concurrently. Failures of the line are NetworkError. */

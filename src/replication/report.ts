@@ -4,6 +4,7 @@ import { humanSize } from '../base/human-size.ts';
 /** What a run did; counts only what really happened. Bytes are encoded bytes that crossed the line. */
 export class ReplicationReport {
   readonly #clock: Clock;
+  readonly #direction: 'pull' | 'push';
   readonly #startedMs: number;
   #endedMs: number | null = null;
   groups = 0;
@@ -25,7 +26,8 @@ export class ReplicationReport {
   /** Errors after which the run went on; a run with errors ends as failed. */
   readonly errors: string[] = [];
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, direction: 'pull' | 'push' = 'pull') {
+    this.#direction = direction;
     this.#clock = clock;
     this.#startedMs = clock.now();
   }
@@ -49,12 +51,12 @@ export class ReplicationReport {
   summary(): string[] {
     const lines: string[] = [];
     if (this.fetchedChunks === 0) {
-      lines.push('Summary: sync job found no new data to pull');
+      lines.push(`Summary: sync job found no new data to ${this.#direction}`);
     } else {
       const rate = this.elapsedSeconds > 0 ? this.fetchedBytes / this.elapsedSeconds : 0;
-      lines.push(`Summary: sync job pulled ${humanSize(this.fetchedBytes)} in ${this.fetchedChunks} chunks (average rate: ${humanSize(rate)}/s)`);
+      lines.push(`Summary: sync job ${this.#direction}ed ${humanSize(this.fetchedBytes)} in ${this.fetchedChunks} chunks (average rate: ${humanSize(rate)}/s)`);
     }
-    if (this.reusedChunks > 0) lines.push(`Reused ${this.reusedChunks} chunks (${humanSize(this.reusedBytes)}) that this source had delivered before`);
+    if (this.reusedChunks > 0) lines.push(`Reused ${this.reusedChunks} chunks (${humanSize(this.reusedBytes)}) that ${this.#direction === 'pull' ? 'this source had delivered before' : 'the target had from us already'}`);
     if (this.repairedChunks > 0) lines.push(`Repaired ${this.repairedChunks} chunks whose copy was bad`);
     if (this.removedSnapshots + this.removedGroups + this.removedNamespaces > 0) {
       lines.push(`Summary: removed vanished: snapshots: ${this.removedSnapshots}, groups: ${this.removedGroups}, namespaces: ${this.removedNamespaces}`);

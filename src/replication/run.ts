@@ -69,7 +69,7 @@ class ReplicationRun {
   constructor(job: ReplicationJob) {
     this.#job = job;
     this.#clock = job.clock ?? systemClock;
-    this.#report = new ReplicationReport(this.#clock);
+    this.#report = new ReplicationReport(this.#clock, job.target.line === undefined ? 'pull' : 'push');
     this.#progress = new Progress(this.#clock);
     this.#lastProgressMs = this.#clock.now();
     this.#groupSlots = new Semaphore(job.policy.workerThreads ?? defaultParallelGroups);
@@ -111,7 +111,8 @@ class ReplicationRun {
       if (this.#fatalError !== undefined) throw this.#fatalError;
       throwIfAborted(this.#job.signal);
       if (policy.removeVanished && !listing.withoutNamespaces) {
-        await removeVanishedNamespaces({ target, policy, permissions: this.#job.permissions, report: this.#report, log, synced });
+        for (const { to } of mapNamespaces(listing.hidden ?? [], policy)) synced.add(to);
+        await removeVanishedNamespaces({ target, policy, permissions: this.#job.permissions, report: this.#report, log, synced, listedGroups: this.#listedGroups });
       }
     } finally {
       await this.#flush();
@@ -206,7 +207,7 @@ class ReplicationRun {
     if (this.#parts.signal.aborted) return;
     if (policy.removeVanished) {
       try {
-        await removeVanishedGroups({ target: this.#job.target, journal: this.#job.journal, report: this.#report, log, namespace: to, plan, targetGroups });
+        await removeVanishedGroups({ target: this.#job.target, journal: this.#job.journal, report: this.#report, log, namespace: to, plan, targetGroups, hidden: listed.hidden ?? [] });
       } catch (e) {
         this.#failed(`removing vanished groups of namespace '${to}' failed`, e);
       }
@@ -224,6 +225,10 @@ class ReplicationRun {
       return;
     }
     const text = `${what} - ${errorChain(e)}`;
+    if (e instanceof FarshoreError && e.code === 'sync.skipped') {
+      this.#job.log.warn(errorChain(e));
+      return;
+    }
     this.#job.log.error(text);
     if (e instanceof FarshoreError && e.hint !== undefined) this.#job.log.info(`Mend it with: ${e.hint}`);
     this.#report.errors.push(text);

@@ -1,6 +1,6 @@
 import { FarshoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
-import { groupText, maxNamespaceDepth, namespaceDepth } from '../format/backup-path.ts';
+import { groupText, maxNamespaceDepth, namespaceDepth, type BackupGroup } from '../format/backup-path.ts';
 import type { NamespacePlan } from './plan.ts';
 import type { ReplicationPolicy, TargetPermissions } from './policy.ts';
 import type { ReplicationTarget } from './ports.ts';
@@ -19,15 +19,19 @@ export async function removeVanishedGroups(parts: {
   namespace: string;
   plan: NamespacePlan;
   targetGroups: number;
+  /** Groups that the source has but does not show. */
+  hidden?: readonly BackupGroup[];
 }): Promise<void> {
   const { target, journal, report, log, namespace, plan } = parts;
-  if (plan.vanishedGroups.length === 0) return;
+  const hidden = new Set((parts.hidden ?? []).map((group) => groupText(group)));
+  const vanished = plan.vanishedGroups.filter((group) => !hidden.has(groupText(group)));
+  if (vanished.length === 0) return;
   if (plan.totalGroups === 0) {
     throw new FarshoreError('sync.empty-source', `the source shows no groups at all, the target has ${parts.targetGroups}: nothing is removed`, {
       hint: 'if the source is really empty, remove the groups by hand; otherwise check the permissions of the remote user with `farshore remote test`',
     });
   }
-  for (const group of plan.vanishedGroups) {
+  for (const group of vanished) {
     log.info(`delete vanished group '${groupText(group)}'`);
     const removed = await target.removeGroup(namespace, group);
     for (const snapshot of group.snapshots) if (!snapshot.protected) journal.forgetArrival(namespace, snapshot);
@@ -45,6 +49,8 @@ export async function removeVanishedNamespaces(parts: {
   report: ReplicationReport;
   log: ProgressLog;
   synced: ReadonlySet<string>;
+  /** Groups that the source showed in all its namespaces. */
+  listedGroups: number;
 }): Promise<void> {
   const { target, policy, permissions, report, log, synced } = parts;
   const depth = Math.min(policy.maxDepth ?? maxNamespaceDepth - namespaceDepth(policy.sourceNamespace), maxNamespaceDepth - namespaceDepth(policy.targetNamespace));
@@ -57,7 +63,13 @@ export async function removeVanishedNamespaces(parts: {
       report.errors.push(refused);
       continue;
     }
-    for (const group of await target.groups(namespace, { lookForCorrupt: false })) {
+    const groups = await target.groups(namespace, { lookForCorrupt: false });
+    if (parts.listedGroups === 0 && groups.length > 0) {
+      throw new FarshoreError('sync.empty-source', `the source shows no groups at all, namespace '${namespace}' of the target has ${groups.length}: nothing is removed`, {
+        hint: 'if the source is really empty, remove the namespaces by hand; otherwise check the permissions of the job at the source',
+      });
+    }
+    for (const group of groups) {
       const removed = await target.removeGroup(namespace, group);
       report.removedSnapshots += removed.removedSnapshots;
     }

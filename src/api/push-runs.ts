@@ -1,0 +1,124 @@
+import { tmpdir } from 'node:os';
+import type { AccessControl } from '../access/access-control.ts';
+import { namespaceAclPath } from '../access/datastore-access.ts';
+import { AbortedError, ConfigError } from '../base/errors.ts';
+import { systemClock } from '../base/clock.ts';
+import type { SettingsFile } from '../config/farshore-config.ts';
+import type { SyncJob } from '../config/job-config.ts';
+import type { RemoteTable } from '../config/remote-config.ts';
+import type { RemoteSecrets } from '../config/remote-secrets.ts';
+import { isOwner } from '../format/auth-id.ts';
+import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
+import { FlightControl } from '../replication/flight-control.ts';
+import { parseGroupFilter } from '../replication/group-filter.ts';
+import type { Journals } from '../replication/journals.ts';
+import { LocalSource } from '../replication/local-source.ts';
+import type { ReplicationPolicy, TargetPermissions } from '../replication/policy.ts';
+import { RemoteTarget } from '../replication/remote-target.ts';
+import { replicate } from '../replication/run.ts';
+import type { TaskContext } from '../schedule/worker-task.ts';
+import type { Datastores } from './datastores.ts';
+import { remoteEndpoint } from './remote-connection.ts';
+import { explain, limiterOf, linePatience, remoteFailure } from './sync-line.ts';
+import { remoteAclPath } from './sync-permissions.ts';
+
+/** What one push does; the properties of a sync job that matter while it runs. */
+export type PushParameters = Pick<
+  SyncJob,
+  | 'store' | 'ns' | 'remote-store' | 'remote-ns' | 'max-depth' | 'group-filter' | 'remove-vanished' | 'transfer-last' | 'encrypted-only' | 'verified-only' | 'worker-threads'
+  | 'rate-in' | 'rate-out' | 'burst-in' | 'burst-out'
+> & { remote: string };
+
+export interface PushRunParts {
+  datastores: Datastores;
+  remotes: RemoteTable;
+  secrets: RemoteSecrets;
+  settings: SettingsFile;
+  access: AccessControl;
+  journals: Journals;
+}
+
+/** Pushes a local datastore into a remote one (spec sync 6), with the rights of one user here. */
+export class PushRuns {
+  readonly #parts: PushRunParts;
+
+  constructor(parts: PushRunParts) {
+    this.#parts = parts;
+  }
+
+  /** ConfigError when the remote is not configured or its password cannot be had. */
+  endpoint(parameters: PushParameters): RemoteEndpoint {
+    return remoteEndpoint(this.#parts, parameters.remote);
+  }
+
+  /** Body of a task. `authId`: whose rights count at the source, and for what the remote may be asked. */
+  async run(parameters: PushParameters, authId: string, context: TaskContext): Promise<void> {
+    const { datastores, access, journals, settings } = this.#parts;
+    const endpoint = this.endpoint(parameters);
+    const { log, signal } = context;
+    using lease = await datastores.open(parameters.store, 'read');
+    const policy = policyOf(parameters, endpoint.authId);
+    const flight = new FlightControl(systemClock);
+    const { stallTimeoutMs, retry } = linePatience(settings);
+    const source = new LocalSource(lease.store, policy.sourceNamespace, sourcePermissions(access, authId, parameters.store));
+    const permissions = targetPermissions(access, authId, parameters);
+    const { remote, 'remote-store': store } = parameters;
+    using journal = journals.ofPush(parameters.store, remote, store, `${endpoint.host}:${endpoint.port}:${endpoint.authId}`);
+    const target = new RemoteTarget({ endpoint, remote, store, flight, limiter: limiterOf(parameters), signal, log, retry, stallTimeoutMs, spoolFolder: tmpdir(), mayRemove: (namespace) => permissions.remove(namespace) });
+    try {
+      await replicate({ source, target, policy, journal: journal.journal, permissions, log, signal, flight, retry });
+    } catch (e) {
+      if (e instanceof AbortedError && signal.aborted) throw new AbortedError('sync aborted');
+      const failure = remoteFailure(e, endpoint, remote);
+      explain(log, failure);
+      throw failure;
+    } finally {
+      target.close();
+    }
+  }
+}
+
+/** A push needs a remote (spec sync 5). */
+export function pushParameters(job: SyncJob): PushParameters {
+  if (job.remote === undefined) throw new ConfigError('config.push', `sync job '${job.id}' pushes, but names no remote`, { hint: `farshore sync-job update ${job.id} --remote NAME` });
+  return { ...job, remote: job.remote };
+}
+
+/** The remote's user owns what is pushed. */
+function policyOf(parameters: PushParameters, remoteUser: string): ReplicationPolicy {
+  return {
+    sourceNamespace: parameters.ns ?? '',
+    targetNamespace: parameters['remote-ns'] ?? '',
+    maxDepth: parameters['max-depth'],
+    owner: remoteUser,
+    groupFilters: (parameters['group-filter'] ?? []).map((text) => parseGroupFilter(text)),
+    removeVanished: parameters['remove-vanished'] ?? false,
+    transferLast: parameters['transfer-last'],
+    encryptedOnly: parameters['encrypted-only'] ?? false,
+    verifiedOnly: parameters['verified-only'] ?? false,
+    resyncCorrupt: false,
+    workerThreads: parameters['worker-threads'],
+  };
+}
+
+function sourcePermissions(access: AccessControl, authId: string, store: string): { mayList: (namespace: string) => boolean; mayRead: (namespace: string, owner: string) => boolean } {
+  const may = (namespace: string, privilege: 'Datastore.Read' | 'Datastore.Backup'): boolean => access.check(authId, namespaceAclPath(store, namespace), [privilege]);
+  return {
+    mayList: (namespace) => may(namespace, 'Datastore.Read') || may(namespace, 'Datastore.Backup'),
+    mayRead: (namespace, owner) => may(namespace, 'Datastore.Read') || (may(namespace, 'Datastore.Backup') && isOwner(owner, authId)),
+  };
+}
+
+/** What the job may ask the remote for (spec sync 2.4, row "at run time"); the remote looks at its own user's rights besides. */
+function targetPermissions(access: AccessControl, authId: string, { remote, 'remote-store': store }: PushParameters): TargetPermissions & { remove(namespace: string): string | null } {
+  const missing = (namespace: string, privilege: 'Remote.DatastoreBackup' | 'Remote.DatastoreModify' | 'Remote.DatastorePrune'): string | null => {
+    const path = remoteAclPath(remote, store, namespace);
+    return access.check(authId, path, [privilege]) ? null : `missing permissions '${privilege}' on '${path}'`;
+  };
+  return {
+    write: (namespace) => missing(namespace, 'Remote.DatastoreBackup'),
+    createNamespace: (namespace) => missing(namespace, 'Remote.DatastoreModify'),
+    removeNamespace: (namespace) => missing(namespace, 'Remote.DatastoreModify'),
+    remove: (namespace) => missing(namespace, 'Remote.DatastorePrune'),
+  };
+}

@@ -3,7 +3,6 @@ import type { AccessControl } from '../access/access-control.ts';
 import { HttpError } from '../base/errors.ts';
 import { syncJobSchema } from '../config/job-config.ts';
 import { encryptionKeyId } from '../config/schemas.ts';
-import { ParameterError } from '../protocol/parameters.ts';
 import { checkSyncDepth } from './config/sync.ts';
 import type { Datastores } from './datastores.ts';
 import { jsonEndpoint, type Endpoint } from './endpoint.ts';
@@ -54,11 +53,10 @@ export function pullEndpoints({ access, datastores, pull }: PullParts): Endpoint
       handler: async ({ 'decryption-keys': keys, ...given }, caller) => {
         requirePull(access, caller.authId, given);
         if (given.remote === undefined && given.store === given['remote-store']) throw new HttpError(400, "can't sync to same datastore");
-        if (keys !== undefined) throw new ParameterError([['decryption-keys', 'this version cannot decrypt while it pulls']]);
         checkSyncDepth(given);
         datastores.record(given.store);
         if (given.remote === undefined) datastores.record(given['remote-store']);
-        return pull(given, caller.authId);
+        return pull({ ...given, ...(keys === undefined ? {} : { 'associated-key': keys }) }, caller.authId);
       },
     }),
   ];

@@ -1,20 +1,26 @@
-import { AbortedError, HttpError } from '../base/errors.ts';
+import { AbortedError, ConfigError, FarshoreError, HttpError, NetworkError } from '../base/errors.ts';
 import { missingSection } from '../config/missing-section.ts';
+import type { ProgressLog } from '../base/log.ts';
 import { systemClock } from '../base/clock.ts';
 import type { AccessControl } from '../access/access-control.ts';
 import { namespaceAclPath } from '../access/datastore-access.ts';
+import type { EncryptionKeys } from '../config/encryption-keys.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
 import type { SyncJob, SyncJobTable } from '../config/job-config.ts';
 import type { RemoteTable } from '../config/remote-config.ts';
+import type { CryptConfig } from '../crypto/crypt-config.ts';
 import { superuser } from '../config/user-config.ts';
 import type { RemoteSecrets } from '../config/remote-secrets.ts';
 import { isOwner, userOf } from '../format/auth-id.ts';
 import { parentNamespace } from '../format/backup-path.ts';
+import { parseHumanByte } from '../format/human-byte.ts';
+import { diagnose } from '../protocol/diagnosis.ts';
+import { RateLimiter } from '../protocol/rate-limit.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
-import { RestClient } from '../protocol/rest-client.ts';
 import { FlightControl } from '../replication/flight-control.ts';
 import { parseGroupFilter } from '../replication/group-filter.ts';
 import type { JournalLease, Journals } from '../replication/journals.ts';
+import { defaultRetryPolicy } from '../replication/line-retry.ts';
 import { LocalSource } from '../replication/local-source.ts';
 import { LocalTarget } from '../replication/local-target.ts';
 import type { ReplicationPolicy, TargetPermissions } from '../replication/policy.ts';
@@ -26,34 +32,32 @@ import type { JobSource } from '../schedule/scheduler.ts';
 import type { TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
 import { configuredJobs, lockWaitMs, type Trigger } from './job-start.ts';
-import { PushRuns, pushParameters, type PushParameters } from './push-runs.ts';
 import { remoteEndpoint } from './remote-connection.ts';
-import { explain, limiterOf, linePatience, remoteFailure } from './sync-line.ts';
+import { requireKey } from './sync-permissions.ts';
 
 const jobType = 'syncjob';
 
 /** What one pull does; the properties of a sync job that matter while it runs. */
-export type PullParameters = Omit<SyncJob, 'id' | 'schedule' | 'comment' | 'owner' | 'sync-direction' | 'run-on-mount' | 'unmount-on-done' | 'active-encryption-key' | 'associated-key'>;
+export type PullParameters = Omit<SyncJob, 'id' | 'schedule' | 'comment' | 'owner' | 'sync-direction' | 'run-on-mount' | 'unmount-on-done' | 'active-encryption-key'>;
 
 export interface SyncRunParts {
   datastores: Datastores;
   remotes: RemoteTable;
   secrets: RemoteSecrets;
   settings: SettingsFile;
+  keys: EncryptionKeys;
   jobs: SyncJobTable;
   access: AccessControl;
   journals: Journals;
   ground: JobGround;
 }
 
-/** Starts sync jobs, ad-hoc pulls and pushes as worker tasks (spec sync 3). */
+/** Starts sync jobs and ad-hoc pulls as worker tasks (spec sync 3). */
 export class SyncRuns {
   readonly #parts: SyncRunParts;
-  readonly #pushes: PushRuns;
 
   constructor(parts: SyncRunParts) {
     this.#parts = parts;
-    this.#pushes = new PushRuns(parts);
   }
 
   /** Runs a configured job; the UPID. The caller's permission has been checked. */
@@ -67,29 +71,11 @@ export class SyncRuns {
     const policy = policyOf(parameters, authId);
     this.#refuseSelf(parameters);
     if (parameters.remote !== undefined) remoteEndpoint(this.#parts, parameters.remote);
+    await this.#decryptionKeys(parameters, authId);
     const task = await this.#parts.ground.tasks.start({ workerType: 'sync', workerId: parameters.store, authId }, async (context) => {
       context.log.info(`pull datastore '${parameters.store}' from '${source}'`);
       await this.#pull(parameters, policy, authId, context);
       context.log.info(`pull datastore '${parameters.store}' end`);
-    });
-    return task.upid;
-  }
-
-  /** `POST push`; the UPID. What is pushed belongs to the remote's user. */
-  async push(parameters: PushParameters, authId: string): Promise<string> {
-    const endpoint = this.#pushes.endpoint(parameters);
-    const client = new RestClient(endpoint);
-    try {
-      await client.get('version');
-    } catch (e) {
-      throw remoteFailure(e, endpoint, parameters.remote);
-    } finally {
-      client.close();
-    }
-    const task = await this.#parts.ground.tasks.start({ workerType: 'sync', workerId: parameters.store, authId }, async (context) => {
-      context.log.info(`push datastore '${parameters.store}' to '${parameters.remote}/${parameters['remote-store']}'`);
-      await this.#pushes.run(parameters, authId, context);
-      context.log.info(`push datastore '${parameters.store}' end`);
     });
     return task.upid;
   }
@@ -115,14 +101,10 @@ export class SyncRuns {
       ...(trigger.schedule === undefined ? {} : { schedule: trigger.schedule }),
       waitMs: lockWaitMs(trigger),
       body: async (context) => {
+        if (job['sync-direction'] === 'push') throw new ConfigError('config.push', `sync job '${job.id}' pushes: this version can only pull`);
         const owner = job.owner ?? superuser;
-        if (job['sync-direction'] === 'push') {
-          context.log.info(`sync datastore '${job.store}' to '${sourceLabel(job)}'`);
-          await this.#pushes.run(pushParameters(job), owner, context);
-        } else {
-          context.log.info(`sync datastore '${job.store}' from '${sourceLabel(job)}'`);
-          await this.#pull(job, policyOf(job, owner), owner, context);
-        }
+        context.log.info(`sync datastore '${job.store}' from '${sourceLabel(job)}'`);
+        await this.#pull(job, policyOf(job, owner), owner, context);
         context.log.info(`sync job '${workerId}' end`);
       },
     });
@@ -138,19 +120,20 @@ export class SyncRuns {
     using target = await this.#parts.datastores.open(parameters.store, 'write');
     const flight = new FlightControl(systemClock);
     const endpoint = parameters.remote === undefined ? undefined : remoteEndpoint(this.#parts, parameters.remote);
-    const { stallTimeoutMs, retry } = linePatience(this.#parts.settings);
-    using opened = await this.#openSource(parameters, policy, { flight, endpoint, stallTimeoutMs, signal: context.signal });
+    const settings = this.#parts.settings.load().value;
+    const decryptionKeys = await this.#decryptionKeys(parameters, authId);
+    using opened = await this.#openSource(parameters, policy, { flight, endpoint, stallTimeoutMs: milliseconds(settings['sync-stall-timeout']), signal: context.signal });
     try {
       await replicate({
         source: opened.source,
         target: new LocalTarget(target.store),
-        policy,
+        policy: { ...policy, decryptionKeys },
         journal: opened.journal.journal,
         permissions: targetPermissions(this.#parts.access, authId, parameters.store),
         log: context.log,
         signal: context.signal,
         flight,
-        retry,
+        retry: { ...defaultRetryPolicy, attemptsWithoutProgress: settings['sync-attempts'] ?? defaultRetryPolicy.attemptsWithoutProgress },
       });
     } catch (e) {
       if (e instanceof AbortedError && context.signal.aborted) throw new AbortedError('sync aborted');
@@ -160,6 +143,17 @@ export class SyncRuns {
     } finally {
       await opened.source.close();
     }
+  }
+
+  /** Keys that the job names; one that cannot be had fails the job (spec sync 4). */
+  async #decryptionKeys({ 'associated-key': ids = [] }: PullParameters, authId: string): Promise<CryptConfig[]> {
+    const { keys, access } = this.#parts;
+    return Promise.all(
+      ids.map(async (id) => {
+        requireKey(keys, access, authId, id, 'decrypt');
+        return keys.load(id, 'decrypt');
+      }),
+    );
   }
 
   async #openSource(parameters: PullParameters, policy: ReplicationPolicy, line: SourceLine): Promise<{ source: ReplicationSource; journal: JournalLease } & Disposable> {
@@ -233,6 +227,16 @@ function policyOf(parameters: PullParameters, owner: string): ReplicationPolicy 
   };
 }
 
+function limiterOf(parameters: PullParameters): RateLimiter {
+  const bytes = (text: string | undefined): number | undefined => (text === undefined ? undefined : parseHumanByte(text));
+  return new RateLimiter({
+    rateIn: bytes(parameters['rate-in']),
+    burstIn: bytes(parameters['burst-in']),
+    rateOut: bytes(parameters['rate-out']),
+    burstOut: bytes(parameters['burst-out']),
+  });
+}
+
 /** Run-time rights of the job's owner in the target (spec sync 2.4). */
 function targetPermissions(access: AccessControl, authId: string, store: string): TargetPermissions {
   const missing = (namespace: string, privilege: 'Datastore.Backup' | 'Datastore.Modify'): string | null => {
@@ -244,4 +248,20 @@ function targetPermissions(access: AccessControl, authId: string, store: string)
     createNamespace: (namespace) => missing(parentNamespace(namespace) ?? '', 'Datastore.Modify'),
     removeNamespace: (namespace) => missing(parentNamespace(namespace) ?? '', 'Datastore.Modify'),
   };
+}
+
+function milliseconds(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1000;
+}
+
+/** What the remote or the line to it did, as one sentence that says that it was the remote, with the command that mends it. */
+function remoteFailure(e: unknown, endpoint: RemoteEndpoint, remoteName: string): unknown {
+  if (!(e instanceof HttpError || e instanceof NetworkError)) return e;
+  const { detail, hint } = diagnose(e, endpoint, { remoteName });
+  return new FarshoreError('sync.remote', `remote '${remoteName}': ${detail}`, { cause: e, hint: hint ?? `\`farshore remote test ${remoteName}\` says more` });
+}
+
+/** The task ends with the error anyway; what mends it belongs beside it. */
+function explain(log: ProgressLog, e: unknown): void {
+  if (e instanceof FarshoreError && e.hint !== undefined && e.code !== 'sync.errors') log.info(`Mend it with: ${e.hint}`);
 }

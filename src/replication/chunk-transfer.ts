@@ -194,13 +194,7 @@ export class ChunkTransfer {
     } catch (e) {
       throw new FormatError('format.chunk-received', `chunk ${toHex(digest)} of ${options.archive} arrived damaged: the source's copy is bad`, { cause: e });
     }
-    const { duplicate } = await this.#target.storeChunk(digest, blob, false, size);
-    if (!duplicate) return;
-    // Something was stored already: it must not be trusted over the good bytes that are at hand.
-    const existing = await this.#target.readChunk(digest);
-    if (existing !== null && (bytesEqual(existing, blob) || (await isSound(existing, digest, size)))) return;
-    await this.#target.storeChunk(digest, blob, true, size);
-    this.#report.repairedChunks += 1;
+    if (await storeOverExisting(this.#target, digest, blob, size)) this.#report.repairedChunks += 1;
   }
 
   #isSettled(digest: Digest, options: ArchiveOptions): boolean {
@@ -215,7 +209,19 @@ export class ChunkTransfer {
   }
 }
 
-async function isSound(blob: Buffer, digest: Digest, size: number): Promise<boolean> {
+/** Stores a checked chunk; true when a bad copy had to be replaced. */
+export async function storeOverExisting(target: ChunkTarget, digest: Digest, blob: Buffer, size: number): Promise<boolean> {
+  const { duplicate } = await target.storeChunk(digest, blob, false, size);
+  if (!duplicate) return false;
+  // Something was stored already: it must not be trusted over the good bytes that are at hand.
+  const existing = await target.readChunk(digest);
+  if (existing !== null && (bytesEqual(existing, blob) || (await isSound(existing, digest, size)))) return false;
+  await target.storeChunk(digest, blob, true, size);
+  return true;
+}
+
+/** Whether a stored chunk is what its digest says, as far as that can be seen without a key. */
+export async function isSound(blob: Buffer, digest: Digest, size: number): Promise<boolean> {
   try {
     await verifyChunk(blob, digest, size);
     return true;

@@ -1,3 +1,4 @@
+import type { CryptConfig } from '../crypto/crypt-config.ts';
 import type { GroupFilter } from './group-filter.ts';
 import type { KeptTimes } from './plan.ts';
 
@@ -20,6 +21,10 @@ export interface ReplicationPolicy {
   resyncCorrupt: boolean;
   /** At most this many groups at a time; undefined = as many as the line can use. */
   workerThreads: number | undefined;
+  /** A pull decrypts what is encrypted with one of these. */
+  decryptionKeys?: readonly CryptConfig[] | undefined;
+  /** A push encrypts what is plain with this. */
+  encryptionKey?: CryptConfig | undefined;
   /** Fill gaps: the keep rules of a target namespace. Undefined = only what is newer than the newest copy. */
   backfill?: ((targetNamespace: string) => KeptTimes) | undefined;
 }

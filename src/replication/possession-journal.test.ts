@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { spawnSync } from 'node:child_process';
 import { silentLog, type ProgressLog } from '../base/log.ts';
-import { PossessionJournal } from './possession-journal.ts';
+import { PossessionJournal, recoderLength } from './possession-journal.ts';
 
 const digestOf = (n: number): Buffer => createHash('sha256').update(String(n)).digest();
 const snapshot = { type: 'vm', id: '100', time: 1_760_000_000 } as const;
@@ -99,4 +99,28 @@ test('a damaged file is set aside, said, and begun anew', (t) => {
   journal.close();
   assert.equal(warnings.length, 1);
   assert.ok(readdirSync(join(path, 'x')).some((name) => name.includes('.damaged-')));
+});
+
+test('remembers what became of a chunk that was changed on its way, for each way of changing, and takes it for no delivery', (t) => {
+  const path = folder(t);
+  const [one, two] = [Buffer.alloc(recoderLength, 1), Buffer.alloc(recoderLength, 2)];
+  const journal = open(path);
+  journal.addRecoded(one, digestOf(1), digestOf(2));
+  assert.deepEqual(journal.recoded(one, digestOf(1)), digestOf(2));
+  assert.equal(journal.recoded(two, digestOf(1)), null);
+  assert.equal(journal.recoded(one, digestOf(2)), null);
+  assert.equal(journal.has(digestOf(1)), false);
+  assert.equal(journal.has(digestOf(2)), false);
+  const epoch = journal.beginFlush();
+  journal.addRecoded(one, digestOf(3), digestOf(4));
+  journal.flushed(epoch);
+  journal.close();
+  // A power loss: what was not flushed may not be on the disk.
+  const again = open(path, { bootId: 'boot-2' });
+  assert.deepEqual(again.recoded(one, digestOf(1)), digestOf(2));
+  assert.equal(again.recoded(one, digestOf(3)), null);
+  again.close();
+  const other = open(path, { identity: 'elsewhere:8007:sync@pbs' });
+  assert.equal(other.recoded(one, digestOf(1)), null);
+  other.close();
 });

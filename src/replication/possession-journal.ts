@@ -1,8 +1,9 @@
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { asBuffer, bytesEqual, type Digest } from '../base/bytes.ts';
+import { asBuffer, bytesEqual, digestLength, type Digest } from '../base/bytes.ts';
 import { errorCode, toError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import type { ProgressLog } from '../base/log.ts';
@@ -12,11 +13,14 @@ const flushDelayMs = 100;
 const maxWaiting = 512;
 /** A killed process loses the entries not yet written: their chunks are fetched again. */
 const maxWaitingBytes = 8 * 1024 * 1024;
+/** Bytes that name a way of changing chunks. */
+export const recoderLength = 16;
 
 const schema = `
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS delivered (digest BLOB PRIMARY KEY) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS unflushed (digest BLOB PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS recoded (source BLOB PRIMARY KEY, target BLOB NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS arrival (
     path TEXT PRIMARY KEY,
     listing BLOB NOT NULL,
@@ -56,7 +60,10 @@ export class PossessionJournal {
   readonly #has: StatementSync;
   readonly #add: StatementSync;
   readonly #addUnflushed: StatementSync;
+  readonly #recoded: StatementSync;
+  readonly #addRecoded: StatementSync;
   #waiting = new Map<string, Digest>();
+  #waitingRecoded = new Map<string, { source: Buffer; target: Digest }>();
   #waitingBytes = 0;
   #timer: NodeJS.Timeout | null = null;
   #epoch = 1;
@@ -69,6 +76,8 @@ export class PossessionJournal {
     this.#has = database.prepare('SELECT 1 FROM delivered WHERE digest = ?');
     this.#add = database.prepare('INSERT OR IGNORE INTO delivered (digest) VALUES (?)');
     this.#addUnflushed = database.prepare('INSERT OR REPLACE INTO unflushed (digest, epoch) VALUES (?, ?)');
+    this.#recoded = database.prepare('SELECT target FROM recoded WHERE source = ?');
+    this.#addRecoded = database.prepare('INSERT OR REPLACE INTO recoded (source, target) VALUES (?, ?)');
   }
 
   /** Opens or creates; a file that is no database, or was found damaged, is set aside first. */
@@ -94,12 +103,32 @@ export class PossessionJournal {
   add(digest: Digest, bytes = 0): void {
     if (this.#broken) return;
     this.#waiting.set(key(digest), Buffer.from(digest));
+    this.#writeSoon(bytes);
+  }
+
+  /**
+   * What became of a chunk of this remote that was decrypted or encrypted on its way: the digest under which it was stored. `recoder` (16 bytes) says how it was
+   * changed. It is no proof that the remote holds the *changed* content: `has` knows nothing of it.
+   */
+  recoded(recoder: Uint8Array, digest: Digest): Digest | null {
+    const source = recodedKey(recoder, digest);
+    const waiting = this.#waitingRecoded.get(key(source));
+    if (waiting !== undefined) return waiting.target;
+    const target = this.#guarded(() => this.#recoded.get(source), undefined)?.['target'];
+    return target instanceof Uint8Array && target.byteLength === digestLength ? asBuffer(target) : null;
+  }
+
+  /** As `add`, for a chunk that was stored under another digest. */
+  addRecoded(recoder: Uint8Array, digest: Digest, target: Digest, bytes = 0): void {
+    if (this.#broken) return;
+    const source = recodedKey(recoder, digest);
+    this.#waitingRecoded.set(key(source), { source, target: Buffer.from(target) });
+    this.#writeSoon(bytes);
+  }
+
+  #writeSoon(bytes: number): void {
     this.#waitingBytes += bytes;
-    if (this.#waitingBytes >= maxWaitingBytes) {
-      this.#write();
-      return;
-    }
-    if (this.#waiting.size >= maxWaiting) this.#write();
+    if (this.#waitingBytes >= maxWaitingBytes || this.#waiting.size + this.#waitingRecoded.size >= maxWaiting) this.#write();
     else this.#timer ??= setTimeout(() => this.#write(), flushDelayMs).unref();
   }
 
@@ -166,13 +195,17 @@ export class PossessionJournal {
   #write(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#waiting.size === 0) return;
+    if (this.#waiting.size + this.#waitingRecoded.size === 0) return;
     this.#guarded(() => {
       this.#database.exec('BEGIN IMMEDIATE');
       try {
         for (const digest of this.#waiting.values()) {
           this.#add.run(digest);
           this.#addUnflushed.run(digest, this.#epoch);
+        }
+        for (const { source, target } of this.#waitingRecoded.values()) {
+          this.#addRecoded.run(source, target);
+          this.#addUnflushed.run(source, this.#epoch);
         }
         failpoint('journal.writing');
         this.#database.exec('COMMIT');
@@ -184,6 +217,7 @@ export class PossessionJournal {
     failpoint('journal.written');
     this.#waiting = new Map();
     this.#waitingBytes = 0;
+    this.#waitingRecoded = new Map();
   }
 
   /** Runs a statement; a failing journal is given up for this job, said once, and marked for the next opening. */
@@ -230,11 +264,11 @@ function openDatabase(options: JournalOptions): DatabaseSync {
     database.exec('BEGIN IMMEDIATE');
     if (options.identity !== null && identity !== options.identity) {
       if (identity !== undefined) options.log.info('the remote now leads somewhere else: nothing that it delivered before counts');
-      database.exec('DELETE FROM delivered; DELETE FROM unflushed; DELETE FROM arrival');
+      database.exec('DELETE FROM delivered; DELETE FROM recoded; DELETE FROM unflushed; DELETE FROM arrival');
       write.run('identity', options.identity);
     }
     if (read.get('boot')?.['value'] !== options.bootId) {
-      database.exec('DELETE FROM delivered WHERE digest IN (SELECT digest FROM unflushed); DELETE FROM unflushed');
+      database.exec('DELETE FROM delivered WHERE digest IN (SELECT digest FROM unflushed); DELETE FROM recoded WHERE source IN (SELECT digest FROM unflushed); DELETE FROM unflushed');
       write.run('boot', options.bootId);
     }
     database.exec('COMMIT');
@@ -247,6 +281,12 @@ function openDatabase(options: JournalOptions): DatabaseSync {
 
 function key(digest: Uint8Array): string {
   return asBuffer(digest).toString('latin1');
+}
+
+/** Longer than a digest, so that both may stand in one table. */
+function recodedKey(recoder: Uint8Array, digest: Digest): Buffer {
+  assert.equal(recoder.byteLength, recoderLength);
+  return Buffer.concat([recoder, digest]);
 }
 
 function arrivalPath(namespace: string, snapshot: BackupSnapshot): string {

@@ -13,6 +13,7 @@ import { planNamespace, type GroupPlan, type NamespacePlan } from './plan.ts';
 import type { ReplicationPolicy, TargetPermissions } from './policy.ts';
 import type { ReplicationSource, ReplicationTarget, SourceNamespace } from './ports.ts';
 import type { PossessionJournal } from './possession-journal.ts';
+import { RecodingTransfer } from './recoding-transfer.ts';
 import { ReplicationReport } from './report.ts';
 import { removeVanishedGroups, removeVanishedNamespaces } from './vanished.ts';
 
@@ -69,7 +70,7 @@ class ReplicationRun {
   constructor(job: ReplicationJob) {
     this.#job = job;
     this.#clock = job.clock ?? systemClock;
-    this.#report = new ReplicationReport(this.#clock, job.target.line === undefined ? 'pull' : 'push');
+    this.#report = new ReplicationReport(this.#clock);
     this.#progress = new Progress(this.#clock);
     this.#lastProgressMs = this.#clock.now();
     this.#groupSlots = new Semaphore(job.policy.workerThreads ?? defaultParallelGroups);
@@ -81,6 +82,7 @@ class ReplicationRun {
       ...shared,
       policy: job.policy,
       chunks: new ChunkTransfer({ ...shared, flight }),
+      recoding: new RecodingTransfer({ ...shared, flight }),
       snapshotSlots: new Semaphore(job.parallelSnapshots ?? defaultParallelSnapshots),
       onSettled: (bytes) => this.#onSettled(bytes),
       onSnapshotDone: (plan, done, total) => this.#onSnapshotDone(plan, done, total),
@@ -111,8 +113,7 @@ class ReplicationRun {
       if (this.#fatalError !== undefined) throw this.#fatalError;
       throwIfAborted(this.#job.signal);
       if (policy.removeVanished && !listing.withoutNamespaces) {
-        for (const { to } of mapNamespaces(listing.hidden ?? [], policy)) synced.add(to);
-        await removeVanishedNamespaces({ target, policy, permissions: this.#job.permissions, report: this.#report, log, synced, listedGroups: this.#listedGroups });
+        await removeVanishedNamespaces({ target, policy, permissions: this.#job.permissions, report: this.#report, log, synced });
       }
     } finally {
       await this.#flush();
@@ -207,7 +208,7 @@ class ReplicationRun {
     if (this.#parts.signal.aborted) return;
     if (policy.removeVanished) {
       try {
-        await removeVanishedGroups({ target: this.#job.target, journal: this.#job.journal, report: this.#report, log, namespace: to, plan, targetGroups, hidden: listed.hidden ?? [] });
+        await removeVanishedGroups({ target: this.#job.target, journal: this.#job.journal, report: this.#report, log, namespace: to, plan, targetGroups });
       } catch (e) {
         this.#failed(`removing vanished groups of namespace '${to}' failed`, e);
       }
@@ -225,10 +226,6 @@ class ReplicationRun {
       return;
     }
     const text = `${what} - ${errorChain(e)}`;
-    if (e instanceof FarshoreError && e.code === 'sync.skipped') {
-      this.#job.log.warn(errorChain(e));
-      return;
-    }
     this.#job.log.error(text);
     if (e instanceof FarshoreError && e.hint !== undefined) this.#job.log.info(`Mend it with: ${e.hint}`);
     this.#report.errors.push(text);

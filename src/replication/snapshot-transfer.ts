@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { bytesEqual } from '../base/bytes.ts';
-import { FormatError, HttpError } from '../base/errors.ts';
+import { FormatError, HttpError, errorChain } from '../base/errors.ts';
 import { forEachLimited, throwIfAborted } from '../base/async.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { humanSize } from '../base/human-size.ts';
@@ -7,18 +8,24 @@ import type { DigestSet } from '../base/digest-set.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { clientLogFileName, formatBackupTime, manifestFileName, snapshotText } from '../format/backup-path.ts';
 import { archiveKind } from '../format/chunk-index.ts';
-import { maxChunkEncodedSize } from '../format/data-blob.ts';
+import { maxBlobPlainSize, maxChunkEncodedSize } from '../format/data-blob.ts';
 import { decodeManifestBlob, encodeManifestBlob, sameProtectedContent, verifyState, type Manifest, type ManifestFile } from '../format/manifest.ts';
 import type { ChunkTransfer } from './chunk-transfer.ts';
 import type { LineRetry } from './line-retry.ts';
 import type { SnapshotStep } from './plan.ts';
 import type { ReplicationPolicy } from './policy.ts';
-import type { ReplicationSource, SnapshotSink, SnapshotSource, TargetGroupSession } from './ports.ts';
+import type { ExpectedContent, ReplicationSource, SnapshotSink, SnapshotSource, TargetGroupSession } from './ports.ts';
 import type { PossessionJournal } from './possession-journal.ts';
+import { planDecryption, planEncryption, type RecodingPlan } from './recoding-plan.ts';
+import type { RecodingTransfer } from './recoding-transfer.ts';
+import type { Recoder } from './recoder.ts';
 import type { ReplicationReport } from './report.ts';
 
 /** No index of a sane archive is larger; a source that sends more is cut off. */
 const largestIndexFile = 8 * 1024 ** 3;
+
+/** Of a blob that is decoded in memory. */
+const maxBlobFileSize = maxBlobPlainSize + 44;
 
 /** Files of one snapshot on their way at a time: a round trip each would otherwise add up. */
 const parallelFiles = 8;
@@ -28,6 +35,7 @@ export type SnapshotOutcome = 'synced' | 'unchanged' | 'vanished' | 'filtered';
 export interface SnapshotTransferParts {
   source: ReplicationSource;
   chunks: ChunkTransfer;
+  recoding: RecodingTransfer;
   journal: PossessionJournal;
   retry: LineRetry;
   report: ReplicationReport;
@@ -108,7 +116,7 @@ class SnapshotRun {
     }
     const currentBlob = await this.#sink.currentManifest();
     if (step.action !== 'repair' && currentBlob !== null && bytesEqual(currentBlob, manifestBlob)) {
-      await this.#fetchClientLog();
+      await this.#fetchClientLog(null);
       log.info(`${this.#time}: no data changes`);
       await previous;
       this.#recordArrival(decodeManifestBlob(manifestBlob));
@@ -125,19 +133,38 @@ class SnapshotRun {
     }
 
     const current = step.action === 'repair' || currentBlob === null ? null : decodeManifestBlob(currentBlob);
+    const plan = this.#recodingPlan(manifest, current);
+    if (plan.kind === 'skip') {
+      log.warn(`skipping snapshot ${this.#time} - ${plan.note}`);
+      await previous;
+      return 'filtered';
+    }
+    if (plan.kind === 'unchanged') {
+      await this.#fetchClientLog(plan.recoder);
+      log.info(`${this.#time}: no data changes`);
+      await previous;
+      this.#recordArrival(manifest);
+      report.unchangedSnapshots += 1;
+      return 'unchanged';
+    }
     const staged: string[] = [];
-    if (current === null || !sameProtectedContent(current, manifest)) {
+    let toStore = (): Buffer => this.#manifestToStore(manifestBlob, manifest, current);
+    if (plan.kind === 'recode') {
+      const files = await this.#transferRecoded(manifest, plan.recoder);
+      staged.push(...files.map((file) => file.filename));
+      toStore = () => encodeManifestBlob(plan.manifest(files));
+    } else if (current === null || !sameProtectedContent(current, manifest)) {
       await forEachLimited(manifest.files, parallelFiles, async (file) => {
         if (await this.#transferFile(file)) staged.push(file.filename);
       });
     }
     // Before the manifest: a target over a line takes nothing once the snapshot is finished.
-    await this.#fetchClientLog();
+    await this.#fetchClientLog(plan.kind === 'recode' ? plan.recoder : null);
     failpoint('replication.before-publish');
     await previous;
     throwIfAborted(this.#parts.signal);
     await forEachLimited(staged, parallelFiles, (filename) => this.#sink.commitFile(filename));
-    await this.#sink.publish(this.#manifestToStore(manifestBlob, manifest, current), manifest.files.map((file) => file.filename));
+    await this.#sink.publish(toStore(), manifest.files.map((file) => file.filename));
     failpoint('replication.after-publish');
     this.#recordArrival(manifest);
     report.snapshots += 1;
@@ -174,6 +201,52 @@ class SnapshotRun {
     return null;
   }
 
+  #recodingPlan(manifest: Manifest, current: Manifest | null): RecodingPlan {
+    const { decryptionKeys = [], encryptionKey } = this.#parts.policy;
+    const plan = encryptionKey === undefined ? planDecryption(manifest, current, decryptionKeys) : planEncryption(manifest, encryptionKey);
+    if (plan.kind === 'plain' && plan.note !== undefined) this.#task.log[plan.warning === true ? 'warn' : 'info'](`${this.#time}: ${plan.note}`);
+    return plan;
+  }
+
+  /** All files in their new form, staged with all their chunks; their entries in the new manifest, in its order. What is there already cannot be compared: it is made again. */
+  async #transferRecoded(manifest: Manifest, recoder: Recoder): Promise<ManifestFile[]> {
+    this.#task.log.info(`${this.#time}: ${recoder.sourceEncrypted ? 'decrypting' : 'encrypting'} ${manifest.files.length} archives`);
+    const files = new Map<string, ManifestFile>();
+    await forEachLimited(manifest.files, parallelFiles, async (file) => {
+      const content = archiveKind(file.filename) === 'blob' ? await this.#transferRecodedBlob(file, recoder) : await this.#transferRecodedIndex(file, recoder);
+      files.set(file.filename, { ...file, ...content, cryptMode: recoder.sourceEncrypted ? 'none' : 'encrypt' });
+    });
+    return manifest.files.map((file) => files.get(file.filename)!);
+  }
+
+  async #transferRecodedBlob(file: ManifestFile, recoder: Recoder): Promise<ExpectedContent> {
+    const name = `${this.#time}/${file.filename}`;
+    this.#task.log.info(`${name}: sync archive`);
+    const source = await this.#parts.retry.run(name, async () => checkedBlob(await collect(await this.#archive(file.filename, maxBlobFileSize)), file));
+    const blob = await recoder.blob(source);
+    const content = { size: blob.byteLength, csum: createHash('sha256').update(blob).digest('hex') };
+    await this.#sink.stageBlob(file.filename, once(blob), content);
+    this.#parts.onSettled(file.size);
+    return content;
+  }
+
+  async #transferRecodedIndex(file: ManifestFile, recoder: Recoder): Promise<ExpectedContent> {
+    const { retry, recoding, onSettled } = this.#parts;
+    const name = `${this.#time}/${file.filename}`;
+    this.#task.log.info(`${name}: sync archive`);
+    const source = await retry.run(name, async () => this.#sink.stageIndex(file.filename, await this.#archive(file.filename, largestIndexFile), file));
+    const startedMs = performance.now();
+    const recoded = await recoding.transfer(this.#session, source, { archive: file.filename, recoder, repair: this.#task.step.action === 'repair', onSettled });
+    await this.#sink.stageIndex(file.filename, recoded.file(), recoded.content);
+    this.#logTransfer(name, recoded.result.fetchedBytes, startedMs);
+    return recoded.content;
+  }
+
+  #logTransfer(name: string, fetchedBytes: number, startedMs: number): void {
+    const seconds = (performance.now() - startedMs) / 1000;
+    this.#task.log.info(`${name}: downloaded ${humanSize(fetchedBytes)} (${humanSize(seconds > 0 ? fetchedBytes / seconds : 0)}/s)`);
+  }
+
   /** False when the file is there already; true when it is stored under a temporary name with all its chunks. */
   async #transferFile(file: ManifestFile): Promise<boolean> {
     const { retry } = this.#parts;
@@ -202,8 +275,7 @@ class SnapshotRun {
       heldByGroup: await this.#task.heldByGroup(),
       onSettled: this.#parts.onSettled,
     });
-    const seconds = (performance.now() - startedMs) / 1000;
-    log.info(`${name}: downloaded ${humanSize(result.fetchedBytes)} (${humanSize(seconds > 0 ? result.fetchedBytes / seconds : 0)}/s)`);
+    this.#logTransfer(name, result.fetchedBytes, startedMs);
     return true;
   }
 
@@ -229,17 +301,22 @@ class SnapshotRun {
   }
 
   /** Missing at the source is normal; it may also come later, so it is asked for whenever the listing shows it. */
-  async #fetchClientLog(): Promise<void> {
+  async #fetchClientLog(recoder: Recoder | null): Promise<void> {
     const { step, log } = this.#task;
     if (!step.snapshot.files.some((file) => file.filename === clientLogFileName)) return;
     if (await this.#sink.hasFile(clientLogFileName, null)) return;
     try {
-      await this.#parts.retry.run(`${this.#time}/${clientLogFileName}`, async () => this.#sink.stageBlob(clientLogFileName, await this.#session.file(clientLogFileName, maxChunkEncodedSize), null));
+      await this.#parts.retry.run(`${this.#time}/${clientLogFileName}`, async () => {
+        const data = await this.#session.file(clientLogFileName, maxChunkEncodedSize);
+        await this.#sink.stageBlob(clientLogFileName, recoder === null ? data : once(await recoder.blob(await collect(data))), null);
+      });
       await this.#sink.commitFile(clientLogFileName);
       log.info(`Snapshot ${snapshotText(step.snapshot)}: got backup log file ${clientLogFileName}`);
     } catch (e) {
       if (e instanceof HttpError && e.status === 404) return;
-      throw e;
+      if (recoder === null || !(e instanceof FormatError)) throw e;
+      // Nothing vouches for the log, and everything else is there.
+      log.warn(`Snapshot ${snapshotText(step.snapshot)}: the backup log is left out, it cannot be decrypted - ${errorChain(e)}`);
     }
   }
 
@@ -258,3 +335,14 @@ async function collect(data: AsyncIterable<Buffer>): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
+
+async function* once(bytes: Buffer): AsyncGenerator<Buffer, void> {
+  yield bytes;
+}
+
+/** A blob of the source as its manifest has it; FormatError otherwise. */
+function checkedBlob(bytes: Buffer, file: ManifestFile): Buffer {
+  if (bytes.byteLength !== file.size) throw new FormatError('format.size', `${file.filename}: the source sent ${bytes.byteLength} bytes, its manifest says ${file.size}`);
+  if (createHash('sha256').update(bytes).digest('hex') !== file.csum) throw new FormatError('format.csum', `${file.filename}: the source sent content that does not match its manifest`);
+  return bytes;
+}

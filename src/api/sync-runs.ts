@@ -1,6 +1,5 @@
-import { AbortedError, ConfigError, FarshoreError, HttpError, NetworkError } from '../base/errors.ts';
+import { AbortedError, HttpError } from '../base/errors.ts';
 import { missingSection } from '../config/missing-section.ts';
-import type { ProgressLog } from '../base/log.ts';
 import { systemClock } from '../base/clock.ts';
 import type { AccessControl } from '../access/access-control.ts';
 import { namespaceAclPath } from '../access/datastore-access.ts';
@@ -13,14 +12,11 @@ import { superuser } from '../config/user-config.ts';
 import type { RemoteSecrets } from '../config/remote-secrets.ts';
 import { isOwner, userOf } from '../format/auth-id.ts';
 import { parentNamespace } from '../format/backup-path.ts';
-import { parseHumanByte } from '../format/human-byte.ts';
-import { diagnose } from '../protocol/diagnosis.ts';
-import { RateLimiter } from '../protocol/rate-limit.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
+import { RestClient } from '../protocol/rest-client.ts';
 import { FlightControl } from '../replication/flight-control.ts';
 import { parseGroupFilter } from '../replication/group-filter.ts';
 import type { JournalLease, Journals } from '../replication/journals.ts';
-import { defaultRetryPolicy } from '../replication/line-retry.ts';
 import { LocalSource } from '../replication/local-source.ts';
 import { LocalTarget } from '../replication/local-target.ts';
 import type { ReplicationPolicy, TargetPermissions } from '../replication/policy.ts';
@@ -32,7 +28,9 @@ import type { JobSource } from '../schedule/scheduler.ts';
 import type { TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
 import { configuredJobs, lockWaitMs, type Trigger } from './job-start.ts';
+import { PushRuns, pushParameters, type PushParameters } from './push-runs.ts';
 import { remoteEndpoint } from './remote-connection.ts';
+import { explain, limiterOf, linePatience, remoteFailure } from './sync-line.ts';
 import { requireKey } from './sync-permissions.ts';
 
 const jobType = 'syncjob';
@@ -52,12 +50,14 @@ export interface SyncRunParts {
   ground: JobGround;
 }
 
-/** Starts sync jobs and ad-hoc pulls as worker tasks (spec sync 3). */
+/** Starts sync jobs, ad-hoc pulls and pushes as worker tasks (spec sync 3). */
 export class SyncRuns {
   readonly #parts: SyncRunParts;
+  readonly #pushes: PushRuns;
 
   constructor(parts: SyncRunParts) {
     this.#parts = parts;
+    this.#pushes = new PushRuns(parts);
   }
 
   /** Runs a configured job; the UPID. The caller's permission has been checked. */
@@ -76,6 +76,25 @@ export class SyncRuns {
       context.log.info(`pull datastore '${parameters.store}' from '${source}'`);
       await this.#pull(parameters, policy, authId, context);
       context.log.info(`pull datastore '${parameters.store}' end`);
+    });
+    return task.upid;
+  }
+
+  /** `POST push`; the UPID. What is pushed belongs to the remote's user. */
+  async push(parameters: PushParameters, authId: string): Promise<string> {
+    const endpoint = this.#pushes.endpoint(parameters);
+    const client = new RestClient(endpoint);
+    try {
+      await client.get('version');
+    } catch (e) {
+      throw remoteFailure(e, endpoint, parameters.remote);
+    } finally {
+      client.close();
+    }
+    const task = await this.#parts.ground.tasks.start({ workerType: 'sync', workerId: parameters.store, authId }, async (context) => {
+      context.log.info(`push datastore '${parameters.store}' to '${parameters.remote}/${parameters['remote-store']}'`);
+      await this.#pushes.run(parameters, authId, context);
+      context.log.info(`push datastore '${parameters.store}' end`);
     });
     return task.upid;
   }
@@ -101,10 +120,14 @@ export class SyncRuns {
       ...(trigger.schedule === undefined ? {} : { schedule: trigger.schedule }),
       waitMs: lockWaitMs(trigger),
       body: async (context) => {
-        if (job['sync-direction'] === 'push') throw new ConfigError('config.push', `sync job '${job.id}' pushes: this version can only pull`);
         const owner = job.owner ?? superuser;
-        context.log.info(`sync datastore '${job.store}' from '${sourceLabel(job)}'`);
-        await this.#pull(job, policyOf(job, owner), owner, context);
+        if (job['sync-direction'] === 'push') {
+          context.log.info(`sync datastore '${job.store}' to '${sourceLabel(job)}'`);
+          await this.#pushes.run(pushParameters(job), owner, context);
+        } else {
+          context.log.info(`sync datastore '${job.store}' from '${sourceLabel(job)}'`);
+          await this.#pull(job, policyOf(job, owner), owner, context);
+        }
         context.log.info(`sync job '${workerId}' end`);
       },
     });
@@ -120,9 +143,9 @@ export class SyncRuns {
     using target = await this.#parts.datastores.open(parameters.store, 'write');
     const flight = new FlightControl(systemClock);
     const endpoint = parameters.remote === undefined ? undefined : remoteEndpoint(this.#parts, parameters.remote);
-    const settings = this.#parts.settings.load().value;
+    const { stallTimeoutMs, retry } = linePatience(this.#parts.settings);
     const decryptionKeys = await this.#decryptionKeys(parameters, authId);
-    using opened = await this.#openSource(parameters, policy, { flight, endpoint, stallTimeoutMs: milliseconds(settings['sync-stall-timeout']), signal: context.signal });
+    using opened = await this.#openSource(parameters, policy, { flight, endpoint, stallTimeoutMs, signal: context.signal });
     try {
       await replicate({
         source: opened.source,
@@ -133,7 +156,7 @@ export class SyncRuns {
         log: context.log,
         signal: context.signal,
         flight,
-        retry: { ...defaultRetryPolicy, attemptsWithoutProgress: settings['sync-attempts'] ?? defaultRetryPolicy.attemptsWithoutProgress },
+        retry,
       });
     } catch (e) {
       if (e instanceof AbortedError && context.signal.aborted) throw new AbortedError('sync aborted');
@@ -227,16 +250,6 @@ function policyOf(parameters: PullParameters, owner: string): ReplicationPolicy 
   };
 }
 
-function limiterOf(parameters: PullParameters): RateLimiter {
-  const bytes = (text: string | undefined): number | undefined => (text === undefined ? undefined : parseHumanByte(text));
-  return new RateLimiter({
-    rateIn: bytes(parameters['rate-in']),
-    burstIn: bytes(parameters['burst-in']),
-    rateOut: bytes(parameters['rate-out']),
-    burstOut: bytes(parameters['burst-out']),
-  });
-}
-
 /** Run-time rights of the job's owner in the target (spec sync 2.4). */
 function targetPermissions(access: AccessControl, authId: string, store: string): TargetPermissions {
   const missing = (namespace: string, privilege: 'Datastore.Backup' | 'Datastore.Modify'): string | null => {
@@ -248,20 +261,4 @@ function targetPermissions(access: AccessControl, authId: string, store: string)
     createNamespace: (namespace) => missing(parentNamespace(namespace) ?? '', 'Datastore.Modify'),
     removeNamespace: (namespace) => missing(parentNamespace(namespace) ?? '', 'Datastore.Modify'),
   };
-}
-
-function milliseconds(seconds: number | undefined): number | undefined {
-  return seconds === undefined ? undefined : seconds * 1000;
-}
-
-/** What the remote or the line to it did, as one sentence that says that it was the remote, with the command that mends it. */
-function remoteFailure(e: unknown, endpoint: RemoteEndpoint, remoteName: string): unknown {
-  if (!(e instanceof HttpError || e instanceof NetworkError)) return e;
-  const { detail, hint } = diagnose(e, endpoint, { remoteName });
-  return new FarshoreError('sync.remote', `remote '${remoteName}': ${detail}`, { cause: e, hint: hint ?? `\`farshore remote test ${remoteName}\` says more` });
-}
-
-/** The task ends with the error anyway; what mends it belongs beside it. */
-function explain(log: ProgressLog, e: unknown): void {
-  if (e instanceof FarshoreError && e.hint !== undefined && e.code !== 'sync.errors') log.info(`Mend it with: ${e.hint}`);
 }

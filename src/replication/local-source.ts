@@ -42,8 +42,6 @@ export class LocalSource implements ReplicationSource {
     const groups = await listOwnedGroups(this.#store, namespace, { owned });
     const shown = new Set(groups.map((group) => groupText(group)));
     const hidden = (await listGroups(this.#store, namespace)).filter((group) => !shown.has(groupText(group)));
-    const shown = new Set(groups.map((group) => groupText(group)));
-    const hidden = (await listGroups(this.#store, namespace)).filter((group) => !shown.has(groupText(group)));
     const snapshots = await listSnapshotInfos(this.#store, namespace, { owned });
     return { groups: groups.map(({ type, id }) => ({ type, id })), snapshots: snapshots.map((info) => parseListedSnapshot(info)), hidden: hidden.map(({ type, id }) => ({ type, id })) };
   }

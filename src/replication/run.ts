@@ -40,6 +40,8 @@ export interface ReplicationJob {
   parallelSnapshots?: number | undefined;
   retry?: RetryPolicy;
   clock?: Clock;
+  /** Told when nothing more happens, however the run ends. */
+  onEnd?: (report: ReplicationReport) => void;
 }
 
 /**
@@ -70,7 +72,7 @@ class ReplicationRun {
   constructor(job: ReplicationJob) {
     this.#job = job;
     this.#clock = job.clock ?? systemClock;
-    this.#report = new ReplicationReport(this.#clock);
+    this.#report = new ReplicationReport(this.#clock, job.target.line === undefined ? 'pull' : 'push');
     this.#progress = new Progress(this.#clock);
     this.#lastProgressMs = this.#clock.now();
     this.#groupSlots = new Semaphore(job.policy.workerThreads ?? defaultParallelGroups);
@@ -113,12 +115,14 @@ class ReplicationRun {
       if (this.#fatalError !== undefined) throw this.#fatalError;
       throwIfAborted(this.#job.signal);
       if (policy.removeVanished && !listing.withoutNamespaces) {
-        await removeVanishedNamespaces({ target, policy, permissions: this.#job.permissions, report: this.#report, log, synced });
+        for (const { to } of mapNamespaces(listing.hidden ?? [], policy)) synced.add(to);
+        await removeVanishedNamespaces({ target, policy, permissions: this.#job.permissions, report: this.#report, log, synced, listedGroups: this.#listedGroups });
       }
     } finally {
       await this.#flush();
       await lease.end();
       this.#report.end();
+      this.#job.onEnd?.(this.#report);
     }
     if (this.#selectedGroups === 0 && this.#listedGroups > 0) log.info(`None of the ${this.#listedGroups} groups at the source is selected by the group filters: ${policy.groupFilters.map(({ text }) => text).join(', ')}`);
     for (const line of this.#report.summary()) log.info(line);
@@ -208,7 +212,7 @@ class ReplicationRun {
     if (this.#parts.signal.aborted) return;
     if (policy.removeVanished) {
       try {
-        await removeVanishedGroups({ target: this.#job.target, journal: this.#job.journal, report: this.#report, log, namespace: to, plan, targetGroups });
+        await removeVanishedGroups({ target: this.#job.target, journal: this.#job.journal, report: this.#report, log, namespace: to, plan, targetGroups, hidden: listed.hidden ?? [] });
       } catch (e) {
         this.#failed(`removing vanished groups of namespace '${to}' failed`, e);
       }
@@ -226,6 +230,10 @@ class ReplicationRun {
       return;
     }
     const text = `${what} - ${errorChain(e)}`;
+    if (e instanceof FarshoreError && e.code === 'sync.skipped') {
+      this.#job.log.warn(errorChain(e));
+      return;
+    }
     this.#job.log.error(text);
     if (e instanceof FarshoreError && e.hint !== undefined) this.#job.log.info(`Mend it with: ${e.hint}`);
     this.#report.errors.push(text);

@@ -1,5 +1,6 @@
 import type { ArchiveAccessor, ArchiveChild, ArchiveDirectory } from '../pxar/archive-accessor.ts';
 import type { ArchiveEvent } from '../pxar/archive-decoder.ts';
+import { plainMetadata } from '../pxar/entry-metadata.ts';
 import { decodeItemHeader, itemHeaderLength, pxarError } from '../pxar/item.ts';
 import type { PayloadSource, ReadAt } from '../pxar/payload-source.ts';
 import { joinPath } from './shown-path.ts';
@@ -9,8 +10,8 @@ const pieceLength = 1024 * 1024;
 export interface SalvageHandlers {
   /** True: the error means that bytes of the archive are lost, and what needs them is passed over. */
   isLoss: (e: unknown) => boolean;
-  /** Told of what is passed over: an entry of the directory `path` whose name is not known, or everything in it. */
-  onLost: (path: Buffer, what: 'entry' | 'contents', cause: unknown) => void;
+  /** Told of what is passed over: of the directory `path` its own metadata, an entry whose name is not known, with all that may be in it, or everything. */
+  onLost: (path: Buffer, what: 'metadata' | 'entry' | 'contents', cause: unknown) => void;
 }
 
 /**
@@ -18,7 +19,7 @@ export interface SalvageHandlers {
  * Contents of all files are named by their place, to be read from `SalvagedPayload`. Throws what is no loss, and the loss of the root's table.
  */
 export async function* salvageEvents(archive: ArchiveAccessor, handlers: SalvageHandlers): AsyncGenerator<ArchiveEvent, void, undefined> {
-  const root = await archive.root();
+  const root = (await orLoss(() => archive.root(), handlers, Buffer.alloc(0), 'metadata')) ?? (await archive.rootWithout(plainMetadata({ mode: 0o40700, uid: process.getuid!(), gid: process.getgid!(), mtimeNs: 0n })));
   yield { kind: 'entry', entry: root.entry };
   yield* directoryEvents(archive, root, Buffer.alloc(0), handlers);
 }
@@ -40,7 +41,7 @@ async function* subdirectoryEvents(archive: ArchiveAccessor, child: ArchiveChild
   else yield* directoryEvents(archive, directory, path, handlers);
 }
 
-async function orLoss<T>(read: () => Promise<T>, handlers: SalvageHandlers, path: Buffer, what: 'entry' | 'contents'): Promise<T | null> {
+async function orLoss<T>(read: () => Promise<T>, handlers: SalvageHandlers, path: Buffer, what: 'metadata' | 'entry' | 'contents'): Promise<T | null> {
   try {
     return await read();
   } catch (e) {

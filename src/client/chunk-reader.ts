@@ -55,6 +55,11 @@ export class ChunkReader {
     return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
   };
 
+  /** End of the chunk that holds the byte at `offset`, which is below `length`. */
+  chunkEnd(offset: number): number {
+    return this.#index.entry(this.#index.find(offset)).end;
+  }
+
   async #chunk(number: number): Promise<Piece> {
     const chunk = this.#fetched(number);
     const ahead = this.#aheadInSequence && !this.#chunks.has(number - 1) ? 0 : this.#ahead;

@@ -1,5 +1,5 @@
 import { toHex } from '../base/bytes.ts';
-import { FormatError } from '../base/errors.ts';
+import { FormatError, toError } from '../base/errors.ts';
 import type { CryptConfig } from '../crypto/crypt-config.ts';
 import type { ChunkIndex, IndexEntry } from '../format/chunk-index.ts';
 import { blobKind, decodeBlobAsync, isEncryptedKind, maxChunkEncodedSize, maxChunkPlainSize } from '../format/data-blob.ts';
@@ -42,10 +42,10 @@ export class ChunkSource {
   }
 
   /** The pieces of `index` in order; several chunks are on their way while the caller works on one. Throws HttpError, NetworkError, FormatError. */
-  async *pieces(index: ChunkIndex): AsyncGenerator<Piece, void, undefined> {
+  async *pieces(index: ChunkIndex, onLost: (entry: { start: number; end: number }, e: unknown) => boolean = () => false): AsyncGenerator<Piece, void, undefined> {
     const ahead: Array<Promise<Piece>> = [];
-    for (const entry of index.entries()) {
-      const piece = this.piece(entry);
+    for (const { digest, start, end } of index.entries()) {
+      const piece = this.piece({ digest, start, end }).catch((e: unknown) => (onLost({ start, end }, e) ? { length: end - start, bytes: null } : Promise.reject(toError(e))));
       // An error is met when its turn comes, or not at all after an earlier one.
       piece.catch(() => {});
       ahead.push(piece);

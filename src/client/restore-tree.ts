@@ -1,11 +1,15 @@
-import { extractArchive, type ExtractRequest } from '../archive/extract-archive.ts';
-import { AbortedError, NetworkError, StoreError, HttpError, FormatError } from '../base/errors.ts';
+import { extractArchive, extractEvents, type ExtractRequest } from '../archive/extract-archive.ts';
+import { salvageEvents, SalvagedPayload } from '../archive/salvage.ts';
+import { shownPath } from '../archive/shown-path.ts';
+import { AbortedError, errorChain, NetworkError, StoreError, HttpError, FormatError } from '../base/errors.ts';
 import type { CryptConfig } from '../crypto/crypt-config.ts';
 import type { ManifestFile } from '../format/manifest.ts';
+import { ArchiveAccessor } from '../pxar/archive-accessor.ts';
 import type { MatchPattern } from '../pxar/match-pattern.ts';
 import { RandomPayload } from '../pxar/payload-source.ts';
 import { ChunkReader } from './chunk-reader.ts';
 import { ChunkSource } from './chunk-source.ts';
+import { isLostChunk, salvages, type LostChunks } from './lost-chunks.ts';
 import { RestoreProgress, type RestoreProgressParts } from './restore-progress.ts';
 import { downloadIndex } from './snapshot-contents.ts';
 import type { SnapshotReader } from './steady-reader.ts';
@@ -21,6 +25,7 @@ export interface TreeRestore {
   overwrite: { files: boolean; symlinks: boolean; hardLinks: boolean };
   ignore: { acls: boolean; xattrs: boolean; ownership: boolean; permissions: boolean; deviceErrors: boolean };
   preludeTarget: string | null;
+  lostChunks: LostChunks;
 }
 
 /** One archive, or the two of a split one. */
@@ -40,9 +45,13 @@ function chunkSource(file: ManifestFile, { reader, crypt }: TreeRestoreParts): C
   return new ChunkSource({ reader, crypt: crypt ?? undefined, cryptMode: file.cryptMode });
 }
 
-/** The bytes of an archive from start to end. */
+/** The bytes of an archive from start to end. No piece reaches over the end of a chunk: one that is lost is met where it is needed. */
 async function* streamOf(chunks: ChunkReader): AsyncGenerator<Buffer, void, undefined> {
-  for (let at = 0; at < chunks.length; at += pieceLength) yield await chunks.readAt(at, pieceLength);
+  for (let at = 0; at < chunks.length; ) {
+    const end = Math.min(at + pieceLength, chunks.chunkEnd(at));
+    yield await chunks.readAt(at, end - at);
+    at = end;
+  }
 }
 
 function request(target: string, tree: TreeRestore): Omit<ExtractRequest, 'archive' | 'log' | 'signal'> {
@@ -86,18 +95,44 @@ export async function restoreTree(files: TreeFiles, target: string, tree: TreeRe
   // With patterns most of the contents is passed over: nothing is fetched on suspicion.
   const ahead = tree.patterns.length > 0 ? 0 : chunksAhead;
   const payload = payloadIndex === null ? null : new ChunkReader(chunkSource(files.payload!, parts), payloadIndex, { ahead, onChunk });
+  const common = { ...request(target, tree), log: { debug: () => {}, info: say, warn: say, error: say }, signal };
   try {
-    await extractArchive({
-      ...request(target, tree),
-      archive: streamOf(archive),
-      ...(payload === null ? {} : { payload: new RandomPayload(payload.readAt, payload.length) }),
-      log: { debug: () => {}, info: say, warn: say, error: say },
-      signal,
-    });
+    if (salvages(tree.lostChunks)) await salvageTree(archive, payload, common, tree, say);
+    else await extractArchive({ ...common, archive: streamOf(archive), ...(payload === null ? {} : { payload: new RandomPayload(payload.readAt, payload.length) }) });
   } catch (e) {
     throw extractionError(e);
   } finally {
     progress.clear();
   }
   progress.complete();
+}
+
+/** Extracts what can be read, and says what is lost: files, entries without a name, whole directories. */
+async function salvageTree(archive: ChunkReader, payload: ChunkReader | null, common: Omit<ExtractRequest, 'archive'>, tree: TreeRestore, say: (message: string) => void): Promise<void> {
+  let lost = 0;
+  const sayLost = (what: string, cause: unknown): void => {
+    lost += 1;
+    say(`WARNING: ${what} lost: ${errorChain(cause)}`);
+  };
+  const isLoss = (e: unknown): boolean => isLostChunk(e, tree.lostChunks);
+  const accessor = new ArchiveAccessor(archive.readAt, archive.length);
+  const events = salvageEvents(accessor, {
+    isLoss,
+    onLost: (path, what, cause) => sayLost({ metadata: `metadata of ${shownPath(path)} are`, entry: `an entry in ${shownPath(path)}, with what may be in it, is`, contents: `all entries in ${shownPath(path)} are` }[what], cause),
+  });
+  await extractEvents(events, {
+    ...common,
+    payload: payload === null ? new SalvagedPayload('unified', archive.readAt, archive.length) : new SalvagedPayload('payload', payload.readAt, payload.length),
+    onLostContent: (path, e) => {
+      if (!isLoss(e)) return false;
+      // The file's own name is in the cause's first line, too.
+      sayLost(`${shownPath(path)} is`, e instanceof Error && e.cause !== undefined ? e.cause : e);
+      return true;
+    },
+    onError: (error, step, path) => {
+      if (lost > 0 && step === 'extract hardlink') sayLost(`${shownPath(path)} is`, error);
+      else common.onError!(error, step, path);
+    },
+  });
+  if (lost > 0) say(`WARNING: ${lost} ${lost === 1 ? 'loss' : 'losses'}, the rest was restored`);
 }

@@ -1,6 +1,7 @@
 import { asBuffer, bytesEqual } from '../base/bytes.ts';
 import { FormatError } from '../base/errors.ts';
 import { decodeName, NodeAssembly, type ArchiveEntry } from './archive-entry.ts';
+import type { EntryMetadata } from './entry-metadata.ts';
 import { decodeGoodbyeTail, GoodbyeTable, type DirectoryExtent, type TableChild } from './goodbye-table.ts';
 import { decodeItemHeader, goodbyeRecordLength, itemHeaderLength, maxGoodbyeLength, pxarError, readU64, type ItemHeader } from './item.ts';
 import { RandomPayload, type ReadAt } from './payload-source.ts';
@@ -175,6 +176,13 @@ export class ArchiveAccessor {
     return this.#directory(this.#length, null);
   }
 
+  /** The root directory with `metadata` instead of its own, when that cannot be read. */
+  async rootWithout(metadata: EntryMetadata): Promise<ArchiveDirectory> {
+    const extent = await this.#extent(this.#length);
+    const entry = { type: 'directory', name: Buffer.alloc(0), position: 0, metadata } as const;
+    return new ArchiveDirectory(this, entry, await this.#table(extent), { goodbye: extent.goodbye, end: this.#length });
+  }
+
   /** PRELUDE of a split archive; null without one. */
   async prelude(): Promise<Buffer | null> {
     const { prelude } = await this.#head();
@@ -284,18 +292,21 @@ export class ArchiveAccessor {
 
   async #directory(end: number, name: Buffer | null): Promise<ArchiveDirectory> {
     const extent = await this.#extent(end);
-    if (extent.length > maxGoodbyeLength) throw pxarError(`directory with a table of ${extent.length} bytes`);
     const start = name === null ? (await this.#head()).root : extent.entry;
     if (name === null && extent.entry !== 0) throw pxarError('the root does not begin at the start of the archive');
     const cursor = new ItemCursor(this.#readAt, start, end);
     const located = { name: name ?? Buffer.alloc(0), position: extent.entry };
     const { entry } = await this.#node(cursor, new NodeAssembly(located, name === null));
     if (entry.type !== 'directory') throw pxarError('not a directory');
-    const table = asBuffer(await this.#readAt(extent.goodbye, extent.length));
-    if (table.length !== extent.length) throw pxarError('the archive is truncated');
+    return new ArchiveDirectory(this, entry, await this.#table(extent), { goodbye: extent.goodbye, end });
+  }
+
+  async #table({ goodbye, length }: DirectoryExtent): Promise<GoodbyeTable> {
+    const table = asBuffer(await this.#readAt(goodbye, length));
+    if (table.length !== length) throw pxarError('the archive is truncated');
     const header = decodeItemHeader(table, 0);
-    if (header.kind !== 'goodbye' || header.length !== extent.length - itemHeaderLength) throw pxarError('table of a directory is damaged');
-    return new ArchiveDirectory(this, entry, new GoodbyeTable(table, extent.goodbye), { goodbye: extent.goodbye, end });
+    if (header.kind !== 'goodbye' || header.length !== length - itemHeaderLength) throw pxarError('table of a directory is damaged');
+    return new GoodbyeTable(table, goodbye);
   }
 
   async #extent(end: number): Promise<DirectoryExtent> {
@@ -303,7 +314,9 @@ export class ArchiveAccessor {
     if (at < 0) throw pxarError('unexpected end of the archive');
     const record = asBuffer(await this.#readAt(at, goodbyeRecordLength));
     if (record.length !== goodbyeRecordLength) throw pxarError('the archive is truncated');
-    return decodeGoodbyeTail(record, end);
+    const extent = decodeGoodbyeTail(record, end);
+    if (extent.length > maxGoodbyeLength) throw pxarError(`directory with a table of ${extent.length} bytes`);
+    return extent;
   }
 
   /** What stands before the root's ENTRY item, and where that is. */

@@ -28,7 +28,9 @@ const restoreOptions: Properties = {
   ...rateOptions,
   'allow-existing-dirs': flag('Do not fail if directories already exists.', off),
   'ignore-acls': flag('ignore acl settings', off),
+  'ignore-corrupt-chunks': flag('go on without what is in damaged chunks, and say what that is', off),
   'ignore-extract-device-errors': flag('ignore errors that occur during device node extraction', off),
+  'ignore-missing-chunks': flag('go on without what is in chunks that the server does not have, and say what that is', off),
   'ignore-ownership': flag('ignore owner settings (no chown)', off),
   'ignore-permissions': flag('ignore permission settings (no chmod)', off),
   'ignore-xattrs': flag('ignore xattr settings', off),
@@ -63,6 +65,7 @@ function treeRestore(given: Parameters): TreeRestore {
       permissions: isOn('ignore-permissions'),
       deviceErrors: isOn('ignore-extract-device-errors'),
     },
+    lostChunks: { ignoreCorrupt: isOn('ignore-corrupt-chunks'), ignoreMissing: isOn('ignore-missing-chunks') },
     preludeTarget: (given['prelude-target'] as string | undefined) ?? null,
   };
 }

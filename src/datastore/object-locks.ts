@@ -2,11 +2,13 @@ import { errorCode, StoreError } from '../base/errors.ts';
 import { groupText, snapshotText, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
 import type { LockMode } from '../sys/file-lock.ts';
 import { LockFile } from './lock-file.ts';
-import { groupLockPath, manifestLockPath, snapshotLockPath } from './lock-path.ts';
+import { groupLockPath, manifestLockPath, moveJournalPath, snapshotLockPath } from './lock-path.ts';
 import { quotedPath } from './store-error.ts';
 
 /** Longest time that a writer of a manifest waits for another one (spec formats 4.6). */
 const manifestWaitMs = 5000;
+/** Garbage collection holds the journal while it marks what stands in it. */
+const moveJournalWaitMs = 10_000;
 
 /**
  * Locks of the groups, snapshots and manifests of one datastore (spec formats 4.6). They bind other processes and other holders in this
@@ -35,6 +37,11 @@ export class ObjectLocks {
   /** Exclusive, waits up to 5 seconds: updates of a manifest are short. */
   async manifest(namespace: string, snapshot: BackupSnapshot): Promise<LockFile> {
     return acquire('manifest lock', manifestLockPath(this.#root, this.#store, namespace, snapshotText(snapshot)), 'exclusive', manifestWaitMs);
+  }
+
+  /** The journal of moves, which is its own lock; exclusive, waits up to 10 seconds. */
+  async moveJournal(): Promise<LockFile> {
+    return acquire('move journal', moveJournalPath(this.#root, this.#store), 'exclusive', moveJournalWaitMs);
   }
 }
 

@@ -9,6 +9,7 @@ import type { ContentParts } from './datastore/content.ts';
 import { downloadEndpoints } from './datastore/download.ts';
 import { garbageCollectionEndpoints } from './datastore/gc.ts';
 import { groupEndpoints } from './datastore/groups.ts';
+import { moveEndpoints, type MoveParts } from './datastore/move.ts';
 import { namespaceEndpoints } from './datastore/namespace.ts';
 import { noteEndpoints } from './datastore/notes.ts';
 import { pruneEndpoints } from './datastore/prune.ts';
@@ -18,7 +19,7 @@ import { datastoreStatusEndpoints } from './datastore/status.ts';
 import { uploadBackupLogEndpoints } from './datastore/upload-backup-log.ts';
 import { verifyEndpoints } from './datastore/verify.ts';
 
-export interface DatastoreContentParts extends ContentParts {
+export interface DatastoreContentParts extends ContentParts, MoveParts {
   accounts: Accounts;
   prunes: PruneRuns;
   verifications: VerifyRuns;
@@ -32,6 +33,7 @@ export function datastoreContentEndpoints(parts: DatastoreContentParts): Endpoin
     ...groupEndpoints(parts),
     ...snapshotEndpoints(parts),
     ...namespaceEndpoints(parts),
+    ...moveEndpoints(parts),
     ...noteEndpoints(parts),
     ...changeOwnerEndpoints(parts),
     ...pruneEndpoints(parts),

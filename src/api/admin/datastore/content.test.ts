@@ -24,7 +24,7 @@ function comparable(value: unknown): unknown {
 }
 
 // Of later issues.
-const notYet = new Set(['mount', 'move-group', 'move-namespace', 'rrd', 's3-refresh', 'unmount']);
+const notYet = new Set(['mount', 'rrd', 's3-refresh', 'unmount']);
 
 test('the recorded reads get the recorded replies', async (t) => {
   const server = await contentServer(t);

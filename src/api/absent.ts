@@ -110,7 +110,7 @@ GET /nodes/{node}/disks/zfs/{name}  Sys.Audit@/system/disks
 PUT /nodes/{node}/dns  Sys.Modify@/system/network/dns
 DELETE /nodes/{node}/network  Sys.Modify@/system/network/interfaces
 GET /nodes/{node}/network  Sys.Audit@/system/network/interfaces  list
-POST /nodes/{node}/network  Sys.Modify@/system/network/interfaces/{iface}
+POST /nodes/{node}/network  Sys.Modify@/system/network/interfaces
 PUT /nodes/{node}/network  Sys.Modify@/system/network/interfaces
 DELETE /nodes/{node}/network/{iface}  Sys.Modify@/system/network/interfaces/{iface}  interface '{iface}' does not exist.
 GET /nodes/{node}/network/{iface}  Sys.Audit@/system/network/interfaces/{iface}  interface '{iface}' does not exist.

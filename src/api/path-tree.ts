@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { assertParameterSchema } from '../protocol/parameters.ts';
-import type { Endpoint, Method } from './endpoint.ts';
+import type { Endpoint, Method, Permission } from './endpoint.ts';
 
 interface Node {
   literals: Map<string, Node>;
@@ -49,6 +49,7 @@ export class PathTree {
     const label = `${endpoint.method} ${endpoint.path}`;
     assert.match(endpoint.path, /^(?:\/(?:[A-Za-z0-9_-]+|\{[a-z0-9-]+\}))+$/, label);
     assertParameterSchema(endpoint.parameters);
+    for (const name of permissionVariables(endpoint.permission)) assert.ok(endpoint.path.includes(`{${name}}`), `${label}: the permission's {${name}} is not in the path`);
     let node = this.#root;
     for (const component of endpoint.path.slice(1).split('/')) {
       const name = /^\{(.+)\}$/.exec(component)?.[1];
@@ -70,4 +71,19 @@ export class PathTree {
 
 function newNode(): Node {
   return { literals: new Map(), variable: null, endpoints: new Map() };
+}
+
+/** Variables in the ACL paths of a permission. Only the path can fill them: permissions are checked before parameters. */
+function permissionVariables(permission: Permission): string[] {
+  switch (permission.kind) {
+    case 'or':
+    case 'and':
+      return permission.of.flatMap(permissionVariables);
+    case 'privilege':
+      return [...permission.path.matchAll(/\{([a-z0-9-]+)\}/g)].map((match) => match[1]!);
+    case 'self':
+      return ['userid'];
+    default:
+      return [];
+  }
 }

@@ -36,7 +36,11 @@ export interface ListedMethod {
   open?: true;
 }
 
-/** All methods of the reference, reduced (test/fixtures/api/schema.jsonl). Those that begin sessions stand under the path that is asked for. */
+/**
+ * All methods of the reference, reduced (test/fixtures/api/schema.jsonl). A permission whose path takes a variable that is not in the URI stands one
+ * level higher there.
+ * Those that begin sessions stand under the path that is asked for.
+ */
 export function listedMethods(): ListedMethod[] {
   return readFixture('api/schema.jsonl')
     .toString('utf8')
@@ -104,6 +108,9 @@ export function patternDifference(ours: string | undefined, theirs: string | und
   return found === undefined ? null : JSON.stringify(found);
 }
 
+/** Optional parameters that this project has beyond the reference. Whoever adds one names it here. */
+export const ownParameters: ReadonlySet<string> = new Set(['backfill']);
+
 /** How our parameter differs from the reference's. Limits where the reference has none are ours to set. */
 export function parameterDifferences(name: string, ours: ListedParameter, theirs: ListedParameter): string[] {
   const found: string[] = [];
@@ -112,7 +119,7 @@ export function parameterDifferences(name: string, ours: ListedParameter, theirs
   for (const limit of ['minimum', 'maximum', 'minLength', 'maxLength'] as const) {
     if (theirs[limit] !== undefined && ours[limit] !== theirs[limit]) found.push(`${name}: ${limit} ${ours[limit] ?? 'none'}, listed ${theirs[limit]}`);
   }
-  const choices = (one: ListedParameter): string => (one.enum ?? []).toSorted().join(' ');
+  const choices = (one: ListedParameter): string => (one.enum ?? []).filter((choice) => !ownParameters.has(choice)).toSorted().join(' ');
   if (choices(ours) !== choices(theirs)) found.push(`${name}: one of ${choices(ours)}, listed ${choices(theirs)}`);
   if (theirs.pattern !== undefined) {
     const difference = patternDifference(ours.pattern, theirs.pattern);

@@ -30,7 +30,7 @@ const snapshots = groups * days;
 /** Chunks that a test's job has on their way at a time: what a cut can cost. */
 const inFlight = 8;
 /** What every cut costs beside the chunks on their way: connections, manifests and indexes of the open snapshots anew. */
-const reconnectBytes = 256 * kibibyte;
+const reconnectBytes = 64 * kibibyte;
 /** TLS, HTTP/2 and listings. */
 const overhead = 1.02;
 

@@ -1,11 +1,12 @@
-import { AbortedError, HttpError } from '../base/errors.ts';
+import { AbortedError, errorChain, HttpError } from '../base/errors.ts';
 import { missingSection } from '../config/missing-section.ts';
 import { systemClock } from '../base/clock.ts';
 import type { AccessControl } from '../access/access-control.ts';
 import { namespaceAclPath } from '../access/datastore-access.ts';
+import { BackfillJobs } from '../config/backfill-jobs.ts';
 import type { EncryptionKeys } from '../config/encryption-keys.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
-import type { SyncJob, SyncJobTable } from '../config/job-config.ts';
+import type { PruneJobTable, SyncJob, SyncJobTable } from '../config/job-config.ts';
 import type { RemoteTable } from '../config/remote-config.ts';
 import type { CryptConfig } from '../crypto/crypt-config.ts';
 import { superuser } from '../config/user-config.ts';
@@ -17,20 +18,25 @@ import { RestClient } from '../protocol/rest-client.ts';
 import { FlightControl } from '../replication/flight-control.ts';
 import { parseGroupFilter } from '../replication/group-filter.ts';
 import type { JournalLease, Journals } from '../replication/journals.ts';
+import type { JobMemories } from '../replication/job-memory.ts';
 import { LocalSource } from '../replication/local-source.ts';
 import { LocalTarget } from '../replication/local-target.ts';
 import type { ReplicationPolicy, TargetPermissions } from '../replication/policy.ts';
 import type { ReplicationSource } from '../replication/ports.ts';
 import { RemoteSource } from '../replication/remote-source.ts';
+import type { ReplicationReport } from '../replication/report.ts';
 import { replicate } from '../replication/run.ts';
+import { processTimeZone } from '../schedule/local-time.ts';
 import { startJob, type JobGround } from '../schedule/job-run.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
 import type { TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
+import { keptByJobs } from './keep-rules.ts';
 import { configuredJobs, lockWaitMs, type Trigger } from './job-start.ts';
 import { PushRuns, pushParameters, type PushParameters } from './push-runs.ts';
 import { remoteEndpoint } from './remote-connection.ts';
 import { explain, limiterOf, linePatience, remoteFailure } from './sync-line.ts';
+import type { SyncLoops } from './sync-loops.ts';
 import { requireKey } from './sync-permissions.ts';
 
 const jobType = 'syncjob';
@@ -48,6 +54,9 @@ export interface SyncRunParts {
   access: AccessControl;
   journals: Journals;
   ground: JobGround;
+  loops: SyncLoops;
+  memories: JobMemories;
+  pruneJobs: Pick<PruneJobTable, 'list'>;
 }
 
 /** Starts sync jobs, ad-hoc pulls and pushes as worker tasks (spec sync 3). */
@@ -83,6 +92,7 @@ export class SyncRuns {
   /** `POST push`; the UPID. What is pushed belongs to the remote's user. */
   async push(parameters: PushParameters, authId: string): Promise<string> {
     const endpoint = this.#pushes.endpoint(parameters);
+    await this.#pushes.encryptionKey(parameters, authId);
     const client = new RestClient(endpoint);
     try {
       await client.get('version');
@@ -126,7 +136,7 @@ export class SyncRuns {
           await this.#pushes.run(pushParameters(job), owner, context);
         } else {
           context.log.info(`sync datastore '${job.store}' from '${sourceLabel(job)}'`);
-          await this.#pull(job, policyOf(job, owner), owner, context);
+          await this.#pull(job, this.withBackfill(policyOf(job, owner), job.id, job.store), owner, context, job.id);
         }
         context.log.info(`sync job '${workerId}' end`);
       },
@@ -139,15 +149,46 @@ export class SyncRuns {
     }
   }
 
-  async #pull(parameters: PullParameters, policy: ReplicationPolicy, authId: string, context: TaskContext): Promise<void> {
+  /** The policy of a job with its setting `backfill`, which farshore.json has: sync.cfg takes nothing that the reference does not know. */
+  withBackfill(policy: ReplicationPolicy, jobId: string, store: string): ReplicationPolicy {
+    if (!new BackfillJobs(this.#parts.settings).has(jobId)) return policy;
+    const jobs = this.#parts.pruneJobs.list().records;
+    return { ...policy, backfill: (namespace) => keptByJobs(jobs, store, namespace, processTimeZone()) };
+  }
+
+  async #checkLoops(parameters: PullParameters, endpoint: RemoteEndpoint | undefined, { log, signal }: TaskContext, jobId: string | undefined): Promise<void> {
+    const rest = endpoint === undefined ? null : new RestClient(endpoint, { signal });
+    try {
+      await this.#parts.loops.check(parameters, rest, { jobId, log });
+    } finally {
+      rest?.close();
+    }
+  }
+
+  /** For forecasts: what cannot be kept does not make the run fail. */
+  async #remember(jobId: string, startMs: number, report: ReplicationReport): Promise<void> {
+    try {
+      await this.#parts.memories.rememberRun(jobId, { start: Math.floor(startMs / 1000), seconds: report.elapsedSeconds, bytes: report.fetchedBytes, ok: report.errors.length === 0 });
+    } catch (e) {
+      this.#parts.ground.log.warn(`what sync job '${jobId}' moved is not remembered: ${errorChain(e)}`);
+    }
+  }
+
+  async #pull(parameters: PullParameters, policy: ReplicationPolicy, authId: string, context: TaskContext, jobId?: string): Promise<void> {
     using target = await this.#parts.datastores.open(parameters.store, 'write');
     const flight = new FlightControl(systemClock);
     const endpoint = parameters.remote === undefined ? undefined : remoteEndpoint(this.#parts, parameters.remote);
     const { stallTimeoutMs, retry } = linePatience(this.#parts.settings);
     const decryptionKeys = await this.#decryptionKeys(parameters, authId);
-    using opened = await this.#openSource(parameters, policy, { flight, endpoint, stallTimeoutMs, signal: context.signal });
+    using opened = await this.openSource(parameters, policy, { flight, endpoint, stallTimeoutMs, signal: context.signal });
+    const startMs = systemClock.now();
+    let ended: ReplicationReport | null = null;
     try {
+      await this.#checkLoops(parameters, endpoint, context, jobId);
       await replicate({
+        onEnd: (report) => {
+          ended = report;
+        },
         source: opened.source,
         target: new LocalTarget(target.store),
         policy: { ...policy, decryptionKeys },
@@ -164,6 +205,7 @@ export class SyncRuns {
       explain(context.log, failure);
       throw failure;
     } finally {
+      if (jobId !== undefined && ended !== null) await this.#remember(jobId, startMs, ended);
       await opened.source.close();
     }
   }
@@ -179,7 +221,8 @@ export class SyncRuns {
     );
   }
 
-  async #openSource(parameters: PullParameters, policy: ReplicationPolicy, line: SourceLine): Promise<{ source: ReplicationSource; journal: JournalLease } & Disposable> {
+  /** Also for who only looks. The caller closes the source, then disposes the rest. */
+  async openSource(parameters: PullParameters, policy: ReplicationPolicy, line: SourceLine): Promise<{ source: ReplicationSource; journal: JournalLease } & Disposable> {
     const { journals, access } = this.#parts;
     const { store, remote } = parameters;
     const { endpoint, flight, signal } = line;
@@ -211,7 +254,7 @@ export class SyncRuns {
 }
 
 /** How the source is reached. */
-interface SourceLine {
+export interface SourceLine {
   /** Undefined: the source is a datastore of this host. */
   endpoint: RemoteEndpoint | undefined;
   flight: FlightControl;
@@ -230,11 +273,12 @@ function disposable(source: ReplicationSource, journal: JournalLease, also: () =
   };
 }
 
-function sourceLabel(parameters: Pick<PullParameters, 'remote' | 'remote-store'>): string {
+/** `remote/store`, or the datastore's name. */
+export function sourceLabel(parameters: Pick<PullParameters, 'remote' | 'remote-store'>): string {
   return parameters.remote === undefined ? parameters['remote-store'] : `${parameters.remote}/${parameters['remote-store']}`;
 }
 
-function policyOf(parameters: PullParameters, owner: string): ReplicationPolicy {
+export function policyOf(parameters: PullParameters, owner: string): ReplicationPolicy {
   return {
     sourceNamespace: parameters['remote-ns'] ?? '',
     targetNamespace: parameters.ns ?? '',

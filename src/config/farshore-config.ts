@@ -4,7 +4,7 @@ import { ConfigFile, type Codec } from './config-file.ts';
 import { secretPlace } from './files.ts';
 import type { InstallationPaths } from './home.ts';
 import { recordProblem } from './schema-check.ts';
-import { flag, wholeNumber } from './schemas.ts';
+import { flag, jobId, wholeNumber } from './schemas.ts';
 
 /**
  * farshore.json beside the reference's files: settings that the reference does not have. It refuses unknown keys in node.cfg
@@ -15,6 +15,7 @@ export const farshoreSettingsSchema = Type.Object({
   'plain-remote-secrets': Type.Optional(
     flag("Store the passwords of remotes as the reference does (base64, readable), because remote.cfg is shared with a reference server.", { default: false }),
   ),
+  'sync-backfill': Type.Optional(Type.Array(jobId, { maxItems: 4096, description: 'Sync jobs that fill gaps in the target: older, deleted or corrupt snapshots that the keep rules of its prune jobs would keep.' })),
   'sync-attempts': Type.Optional(wholeNumber('Attempts of a sync job between which nothing at all arrived, before it gives up. The pauses between them grow to 30 seconds.', { minimum: 1, maximum: 1000, default: 8 })),
   'sync-stall-timeout': Type.Optional(wholeNumber('Seconds without a byte after which a connection of a sync job counts as lost. Servers hold back refusals for 3 seconds.', { minimum: 5, maximum: 3600 })),
 });

@@ -66,6 +66,7 @@ import type { ProgressLog } from '../base/log.ts';
 import type { AclFile } from '../config/acl-config.ts';
 import type { DatastoreTable } from '../config/datastore-config.ts';
 import type { EncryptionKeys } from '../config/encryption-keys.ts';
+import { BackfillJobs } from '../config/backfill-jobs.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
 import type { SectionFile } from '../config/files.ts';
 import type { PruneJobTable, SyncJobTable, VerifyJobTable } from '../config/job-config.ts';
@@ -174,11 +175,12 @@ function configEndpoints(parts: ApiParts): Endpoint[] {
   ];
 }
 
-function syncEndpoints({ tables, access, states, syncRuns, datastores, encryptionKeys, options }: ApiParts): Endpoint[] {
+function syncEndpoints({ tables, access, states, syncRuns, datastores, encryptionKeys, options, secrets, settings, memories }: ApiParts): Endpoint[] {
+  const plans = new SyncPlans({ datastores, remotes: tables.remotes, secrets, settings, jobs: tables.syncJobs, memories, runs: syncRuns, log: options.log });
   return [
-    ...syncConfigEndpoints({ jobs: tables.syncJobs, access, states, keys: encryptionKeys }),
+    ...syncConfigEndpoints({ jobs: tables.syncJobs, access, states, keys: encryptionKeys, backfill: new BackfillJobs(settings), memories }),
     ...encryptionKeyEndpoints({ keys: encryptionKeys, access, jobs: tables.syncJobs, clock: options.clock }),
-    ...syncAdminEndpoints({ jobs: tables.syncJobs, access, states, runSyncJob: (id, authId) => syncRuns.runJob(id, authId) }),
+    ...syncAdminEndpoints({ jobs: tables.syncJobs, access, states, runSyncJob: (id, authId) => syncRuns.runJob(id, authId), planSyncJob: (id, wanted) => plans.plan(id, wanted) }),
     ...pullEndpoints({ access, datastores, pull: (parameters, authId) => syncRuns.pull(parameters, authId) }),
     ...pushEndpoints({ access, datastores, push: (parameters, authId) => syncRuns.push(parameters, authId) }),
   ];

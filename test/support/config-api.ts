@@ -21,6 +21,8 @@ import { silentLog } from '../../src/base/log.ts';
 import { aclFile, type AclFile } from '../../src/config/acl-config.ts';
 import { datastoreTable, type DatastoreTable } from '../../src/config/datastore-config.ts';
 import { EncryptionKeys } from '../../src/config/encryption-keys.ts';
+import { JobMemories } from '../../src/replication/job-memory.ts';
+import { BackfillJobs } from '../../src/config/backfill-jobs.ts';
 import { settingsFile } from '../../src/config/farshore-config.ts';
 import { pruneJobTable, syncJobTable, verifyJobTable, type PruneJobTable, type SyncJobTable, type VerifyJobTable } from '../../src/config/job-config.ts';
 import { remoteTable, type RemoteTable } from '../../src/config/remote-config.ts';
@@ -77,11 +79,11 @@ export async function configApi(t: TestContext, golden: 'source' | 'target', sto
     ...remoteConfigEndpoints({ ...parts, access, jobs }),
     ...remoteScanEndpoints(parts),
     ...remoteTestEndpoints({ ...parts, access, jobs }),
-    ...syncConfigEndpoints({ jobs, access, states, keys }),
+    ...syncConfigEndpoints({ jobs, access, states, keys, backfill: new BackfillJobs(settingsFile(paths)), memories: new JobMemories(paths.jobStates, null, silentLog) }),
     ...encryptionKeyEndpoints({ keys, access, jobs, clock: systemClock }),
     ...pruneConfigEndpoints({ jobs: parts.pruneJobs, access, states }),
     ...verifyConfigEndpoints({ jobs: parts.verifyJobs, access, states }),
-    ...syncAdminEndpoints({ jobs, access, states, runSyncJob: start }),
+    ...syncAdminEndpoints({ jobs, access, states, runSyncJob: start, planSyncJob: () => Promise.reject(new Error('not planned here')) }),
     ...pullEndpoints({ access, datastores, pull: start }),
   ];
   return { ...ground, ...parts, started, removed, server: await testServer(t, ground, endpoints) };

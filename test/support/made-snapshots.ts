@@ -56,12 +56,12 @@ export async function makeSnapshot(store: Datastore, namespace: string, snapshot
   return manifest;
 }
 
-/** The index file over `chunks`, and what its manifest says of it. */
-export function madeIndex(filename: string, chunks: readonly Buffer[], ctime: number): { bytes: Buffer; size: number; csum: string } {
+/** The index file over `chunks`, and what its manifest says of it. `digests`: those of the chunks where they are not plain. */
+export function madeIndex(filename: string, chunks: readonly Buffer[], ctime: number, digests?: readonly Buffer[]): { bytes: Buffer; size: number; csum: string } {
   const kind = archiveKind(filename) === 'fixed' ? 'fixed' : 'dynamic';
   const uuid = createHash('md5').update(filename).digest();
   let size = 0;
-  const entries = chunks.map((chunk) => ({ end: (size += chunk.length), digest: digestOf(chunk) }));
+  const entries = chunks.map((chunk, i) => ({ end: (size += chunk.length), digest: digests?.[i] ?? digestOf(chunk) }));
   const bytes = kind === 'fixed' ? encodeFixedIndex({ uuid, ctime, size, chunkSize: chunks[0]!.length, digests: entries.map(({ digest }) => digest) }) : encodeDynamicIndex({ uuid, ctime, entries });
   return { bytes, size, csum: toHex(ChunkIndex.parse(kind, bytes).computeCsum()) };
 }

@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { chunkSizeEndpoints } from '../../src/api/admin/datastore/chunk-sizes.ts';
 import { groupEndpoints } from '../../src/api/admin/datastore/groups.ts';
 import { namespaceEndpoints } from '../../src/api/admin/datastore/namespace.ts';
 import { snapshotEndpoints } from '../../src/api/admin/datastore/snapshots.ts';
+import { farshoreEndpoints } from '../../src/api/farshore.ts';
 import { readerEndpoints } from '../../src/api/reader.ts';
 import { Router } from '../../src/api/router.ts';
 import { systemClock } from '../../src/base/clock.ts';
@@ -47,7 +49,7 @@ export async function startSyncSource(path: string, host = '127.0.0.1', certific
   const requests: string[] = [];
   const gatekeeper = testGatekeeper(ground.access);
   const router = new Router({
-    endpoints: [...readerEndpoints({ ...ground, unauthorizedDelayMs: 0 }), ...namespaceEndpoints(ground), ...groupEndpoints(ground), ...snapshotEndpoints(ground)],
+    endpoints: [...farshoreEndpoints({ instanceId: 'a'.repeat(32), programVersion: '0' }), ...chunkSizeEndpoints(ground), ...readerEndpoints({ ...ground, unauthorizedDelayMs: 0 }), ...namespaceEndpoints(ground), ...groupEndpoints(ground), ...snapshotEndpoints(ground)],
     gatekeeper: {
       ...gatekeeper,
       authenticate: (request) => {

@@ -2,12 +2,15 @@ import { Type } from 'typebox';
 import type { AccessControl } from '../../access/access-control.ts';
 import { HttpError } from '../../base/errors.ts';
 import { syncJobSchema, type SyncJobTable } from '../../config/job-config.ts';
-import { datastoreName, jobId } from '../../config/schemas.ts';
+import { byteSize, datastoreName, flag, jobId, wholeNumber } from '../../config/schemas.ts';
+import { parseHumanByte } from '../../format/human-byte.ts';
 import { jobStatus } from '../../schedule/job-state.ts';
 import type { JobStates } from '../../schedule/job-states.ts';
 import { listedDirection, visibleSyncJobs } from '../config/sync.ts';
 import { jsonEndpoint, Reply, type Endpoint } from '../endpoint.ts';
 import { mayModifySyncJob } from '../sync-permissions.ts';
+import type { SyncPlanReply } from '../sync-plan-reply.ts';
+import type { SyncPlanOptions } from '../sync-plans.ts';
 
 export interface SyncAdminParts {
   jobs: SyncJobTable;
@@ -15,6 +18,8 @@ export interface SyncAdminParts {
   states: JobStates;
   /** Starts a job as a task of `authId`; the UPID. */
   runSyncJob: (id: string, authId: string) => Promise<string>;
+  /** What a run would do now. */
+  planSyncJob: (id: string, options: SyncPlanOptions) => Promise<SyncPlanReply>;
 }
 
 const listed = Type.Object({
@@ -26,7 +31,7 @@ const listed = Type.Object({
 });
 
 /** `/admin/sync`: sync jobs with how they stand, and their manual start (spec rest-api 10.3, sync 2.3). */
-export function syncAdminEndpoints({ jobs, access, states, runSyncJob }: SyncAdminParts): Endpoint[] {
+export function syncAdminEndpoints({ jobs, access, states, runSyncJob, planSyncJob }: SyncAdminParts): Endpoint[] {
   return [
     jsonEndpoint({
       method: 'GET',
@@ -40,6 +45,22 @@ export function syncAdminEndpoints({ jobs, access, states, runSyncJob }: SyncAdm
         const wanted = records.filter((job) => given.store === undefined || job.store === given.store);
         const items = await Promise.all(wanted.map(async (job) => ({ ...job, ...jobStatus(await states.load({ jobType: 'syncjob', id: job.id }), job.schedule) })));
         return new Reply(items, { digest });
+      },
+    }),
+    jsonEndpoint({
+      method: 'GET',
+      path: '/admin/sync/{id}/plan',
+      description: 'What a sync job would do now, group by group. Moves and changes nothing.',
+      parameters: Type.Object({
+        id: jobId,
+        quick: Type.Optional(flag('Ask only for listings: sizes are those of whole snapshots, an upper bound.', { default: false })),
+        rate: Type.Optional(byteSize('Bytes a second to reckon with; by default the rate-in of the job, or what its last run measured.')),
+        window: Type.Optional(wholeNumber("Hours of a day in which the job shall fit.", { minimum: 1, maximum: 24, default: 8 })),
+      }),
+      permission: { kind: 'any' },
+      handler: async ({ id, quick = false, rate, window = 8 }, caller) => {
+        if (!mayModifySyncJob(access, caller.authId, jobs.get(id))) throw new HttpError(400, `permission check failed, '${caller.authId}' is missing access`);
+        return planSyncJob(id, { quick, rate: rate === undefined ? undefined : parseHumanByte(rate), windowHours: window });
       },
     }),
     jsonEndpoint({

@@ -2,12 +2,14 @@ import { Type } from 'typebox';
 import type { AccessControl } from '../../access/access-control.ts';
 import { HttpError } from '../../base/errors.ts';
 import { syncJobSchema, type SyncJob, type SyncJobTable } from '../../config/job-config.ts';
+import type { BackfillJobs } from '../../config/backfill-jobs.ts';
 import type { EncryptionKeys } from '../../config/encryption-keys.ts';
-import { configDigest, deletable, jobId, oneOf } from '../../config/schemas.ts';
+import { configDigest, deletable, flag, jobId, oneOf } from '../../config/schemas.ts';
 import { superuser } from '../../config/user-config.ts';
 import { namespaceDepth } from '../../format/backup-path.ts';
 import { normalizeHumanByte } from '../../format/human-byte.ts';
 import { parseGroupFilter } from '../../replication/group-filter.ts';
+import type { JobMemories } from '../../replication/job-memory.ts';
 import type { JobStates } from '../../schedule/job-states.ts';
 import { jsonEndpoint, Reply, type Endpoint } from '../endpoint.ts';
 import { groupFilterList } from '../group-filter-parameter.ts';
@@ -19,11 +21,15 @@ export interface SyncConfigParts {
   access: AccessControl;
   states: JobStates;
   keys: Pick<EncryptionKeys, 'find'>;
+  /** A property of jobs beside sync.cfg. */
+  backfill: BackfillJobs;
+  memories: Pick<JobMemories, 'forget'>;
 }
 
 export const listedDirection = Type.Optional(oneOf(['all', 'push', 'pull'], 'Direction of the jobs to list.', { default: 'pull' }));
 
 const jobParameters = Type.Object({ ...syncJobSchema.properties, 'group-filter': Type.Optional(groupFilterList) });
+const backfillOption = { backfill: Type.Optional(flag('Fill gaps: also take older, deleted or corrupt snapshots that the prune jobs of the target would keep.')) };
 const { id: _id, ...changeable } = jobParameters.properties;
 
 const deletableNames = [
@@ -88,6 +94,10 @@ function checkNew(parts: SyncConfigParts, job: SyncJob): void {
   checkKeys(parts, job, { active: true, associated: true });
 }
 
+function refuseBackfillOfPush(job: SyncJob): void {
+  if (job['sync-direction'] === 'push') throw new HttpError(400, 'push jobs do not support backfill option: the keep rules of the target are not known here');
+}
+
 function checkChange(parts: SyncConfigParts, given: Partial<SyncJob>, before: SyncJob, after: SyncJob): void {
   if (given['sync-direction'] === 'push' && given['resync-corrupt'] !== undefined) throw new HttpError(400, 'push jobs do not support resync-corrupt option');
   if (given['unmount-on-done'] === true && after['run-on-mount'] !== true) throw new HttpError(400, "'unmount-on-done' can only be set when 'run-on-mount' is enabled");
@@ -102,7 +112,7 @@ export function syncConfigEndpoints(parts: SyncConfigParts): Endpoint[] {
   return [...readEndpoints(parts), ...writeEndpoints(parts)];
 }
 
-function readEndpoints({ jobs, access }: Pick<SyncConfigParts, 'jobs' | 'access'>): Endpoint[] {
+function readEndpoints({ jobs, access, backfill }: Pick<SyncConfigParts, 'jobs' | 'access' | 'backfill'>): Endpoint[] {
   return [
     jsonEndpoint({
       method: 'GET',
@@ -113,7 +123,7 @@ function readEndpoints({ jobs, access }: Pick<SyncConfigParts, 'jobs' | 'access'
       returns: Type.Array(syncJobSchema),
       handler: async (given, caller) => {
         const { records, digest } = visibleSyncJobs({ jobs, access }, caller.authId, given['sync-direction']);
-        return new Reply(records, { digest });
+        return new Reply(records.map((job) => backfill.shown(job)), { digest });
       },
     }),
     jsonEndpoint({
@@ -126,27 +136,29 @@ function readEndpoints({ jobs, access }: Pick<SyncConfigParts, 'jobs' | 'access'
       handler: async ({ id }, caller) => {
         const job = jobs.get(id);
         if (!maySeeSyncJob(access, caller.authId, job)) throw new HttpError(400, 'permission check failed');
-        return new Reply(job, { digest: jobs.digest() });
+        return new Reply(backfill.shown(job), { digest: jobs.digest() });
       },
     }),
   ];
 }
 
 function writeEndpoints(parts: SyncConfigParts): Endpoint[] {
-  const { jobs, access, states } = parts;
+  const { jobs, access, states, backfill } = parts;
   const section: JobSection<typeof syncJobSchema> = { table: jobs, states, jobType: 'syncjob' };
   return [
     jsonEndpoint({
       method: 'POST',
       path: '/config/sync',
       description: 'Create a sync job.',
-      parameters: jobParameters,
+      parameters: Type.Object({ ...jobParameters.properties, ...backfillOption }),
       permission: { kind: 'any' },
-      handler: async (given, caller) => {
+      handler: async ({ backfill: fills = false, ...given }, caller) => {
         const job = trimmedComment(normalized(given));
         requireModify(access, caller.authId, job);
         checkNew(parts, job);
+        if (fills) refuseBackfillOfPush(job);
         await createJob(section, job);
+        await backfill.set(job.id, fills);
         return null;
       },
     }),
@@ -154,19 +166,21 @@ function writeEndpoints(parts: SyncConfigParts): Endpoint[] {
       method: 'PUT',
       path: '/config/sync/{id}',
       description: 'Change a sync job.',
-      parameters: Type.Object({ id: jobId, ...Type.Partial(Type.Object(changeable)).properties, delete: Type.Optional(deletable(deletableNames)), digest: Type.Optional(configDigest) }),
+      parameters: Type.Object({ id: jobId, ...Type.Partial(Type.Object(changeable)).properties, ...backfillOption, delete: Type.Optional(deletable([...deletableNames, 'backfill'])), digest: Type.Optional(configDigest) }),
       permission: { kind: 'any' },
-      handler: async ({ id, delete: names, digest, ...given }, caller) => {
+      handler: async ({ id, delete: names = [], digest, backfill: fills, ...given }, caller) => {
         const set = normalized(given);
         await updateJob(section, id, {
-          changes: { delete: names, set },
+          changes: { delete: names.filter((name) => name !== 'backfill'), set },
           digest,
           amend: withFormerKey,
           check: (before, after) => {
             requireModify(access, caller.authId, before, after);
             checkChange(parts, set, before, after);
+            if (fills === true) refuseBackfillOfPush(after);
           },
         });
+        if (fills !== undefined || names.includes('backfill')) await backfill.set(id, fills ?? false);
         return null;
       },
     }),
@@ -182,6 +196,8 @@ function writeEndpoints(parts: SyncConfigParts): Endpoint[] {
           check: (job) => requireModify(access, caller.authId, job),
           missing: new HttpError(404, `job '${id}' does not exist.`),
         });
+        await backfill.set(id, false);
+        await parts.memories.forget(id);
         return null;
       },
     }),

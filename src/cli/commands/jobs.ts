@@ -19,6 +19,7 @@ import {
   verifyOptions,
   workerThreads,
 } from './parameters.ts';
+import { planCommand } from './sync-plan.ts';
 import { createCommand, forApi, integerColumns, listCommand, plainColumns, removeCommand, showCommand, updateCommand } from './section.ts';
 import type { Section } from './section.ts';
 
@@ -79,10 +80,12 @@ const syncOptions = {
   ...workerThreads,
 };
 
-const syncDeletable =
-  'remote owner comment schedule remove-vanished group-filter rate-in burst-in rate-out burst-out ns remote-ns max-depth transfer-last encrypted-only verified-only run-on-mount unmount-on-done sync-direction worker-threads active-encryption-key associated-key';
+const backfillOption = { backfill: flag('Fill gaps: also take older, deleted or corrupt snapshots that the prune jobs of the target would keep.') };
 
-const createSyncJob = createCommand(syncSection, syncStores, syncOptions);
+const syncDeletable =
+  'remote owner comment schedule remove-vanished group-filter rate-in burst-in rate-out burst-out ns remote-ns max-depth transfer-last encrypted-only verified-only run-on-mount unmount-on-done sync-direction worker-threads active-encryption-key associated-key backfill';
+
+const createSyncJob = createCommand(syncSection, syncStores, { ...syncOptions, ...backfillOption });
 
 /** The API takes names that do not exist (yet), and the job fails later; so say it now. */
 async function createAndLook(context: CommandContext, given: Readonly<Record<string, unknown>>): Promise<void> {
@@ -111,13 +114,14 @@ export const syncJobCommands: readonly Command[] = [
   showCommand(
     syncSection,
     plainColumns(
-      'id remote-store store active-encryption-key associated-key comment encrypted-only group-filter max-depth ns owner remote remote-ns remove-vanished resync-corrupt run-on-mount schedule sync-direction transfer-last unmount-on-done verified-only worker-threads burst-in burst-out rate-in rate-out',
+      'id remote-store store active-encryption-key associated-key comment encrypted-only group-filter max-depth ns owner remote remote-ns remove-vanished resync-corrupt run-on-mount schedule sync-direction transfer-last unmount-on-done verified-only worker-threads burst-in burst-out rate-in rate-out backfill',
     ),
   ),
   { ...createSyncJob, run: createAndLook },
-  updateCommand(syncSection, { ...syncStores, ...syncOptions }, syncDeletable.split(' ')),
+  updateCommand(syncSection, { ...syncStores, ...syncOptions, ...backfillOption }, syncDeletable.split(' ')),
   removeCommand(syncSection),
   runCommand(syncSection, 'sync'),
+  planCommand(syncSection),
 ];
 
 // --- prune ---------------------------------------------------------------------

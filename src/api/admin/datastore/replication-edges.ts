@@ -1,0 +1,24 @@
+import { Type } from 'typebox';
+import { datastoreName } from '../../../config/schemas.ts';
+import { edgeSchema, type ReplicationEdge } from '../../../replication/loops.ts';
+import { jsonEndpoint, type Endpoint } from '../../endpoint.ts';
+import { parameterObject } from '../../parameter-object.ts';
+import { contentPath } from './content.ts';
+
+/**
+ * Where the data of a datastore comes from, for peers that copy it and must not copy in a circle. Not in the reference; peers learn of it from
+ * `GET /farshore` (capability `replication-edges`).
+ */
+export function replicationEdgeEndpoints({ edgesInto }: { edgesInto: (store: string) => Promise<ReplicationEdge[]> }): Endpoint[] {
+  return [
+    jsonEndpoint({
+      method: 'GET',
+      path: `${contentPath}/replication-edges`,
+      description: 'Sync jobs by which data gets into a datastore, directly or over others.',
+      parameters: parameterObject({ store: datastoreName }),
+      permission: { kind: 'privilege', path: '/datastore/{store}', privileges: ['Datastore.Audit', 'Datastore.Read', 'Datastore.Backup'], partial: true },
+      returns: Type.Array(edgeSchema),
+      handler: async ({ store }) => edgesInto(store),
+    }),
+  ];
+}

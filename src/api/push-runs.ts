@@ -3,10 +3,12 @@ import type { AccessControl } from '../access/access-control.ts';
 import { namespaceAclPath } from '../access/datastore-access.ts';
 import { AbortedError, ConfigError } from '../base/errors.ts';
 import { systemClock } from '../base/clock.ts';
+import type { EncryptionKeys } from '../config/encryption-keys.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
 import type { SyncJob } from '../config/job-config.ts';
 import type { RemoteTable } from '../config/remote-config.ts';
 import type { RemoteSecrets } from '../config/remote-secrets.ts';
+import type { CryptConfig } from '../crypto/crypt-config.ts';
 import { isOwner } from '../format/auth-id.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
 import { FlightControl } from '../replication/flight-control.ts';
@@ -20,13 +22,13 @@ import type { TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
 import { remoteEndpoint } from './remote-connection.ts';
 import { explain, limiterOf, linePatience, remoteFailure } from './sync-line.ts';
-import { remoteAclPath } from './sync-permissions.ts';
+import { remoteAclPath, requireKey } from './sync-permissions.ts';
 
 /** What one push does; the properties of a sync job that matter while it runs. */
 export type PushParameters = Pick<
   SyncJob,
   | 'store' | 'ns' | 'remote-store' | 'remote-ns' | 'max-depth' | 'group-filter' | 'remove-vanished' | 'transfer-last' | 'encrypted-only' | 'verified-only' | 'worker-threads'
-  | 'rate-in' | 'rate-out' | 'burst-in' | 'burst-out'
+  | 'rate-in' | 'rate-out' | 'burst-in' | 'burst-out' | 'active-encryption-key'
 > & { remote: string };
 
 export interface PushRunParts {
@@ -34,6 +36,7 @@ export interface PushRunParts {
   remotes: RemoteTable;
   secrets: RemoteSecrets;
   settings: SettingsFile;
+  keys: EncryptionKeys;
   access: AccessControl;
   journals: Journals;
 }
@@ -51,13 +54,21 @@ export class PushRuns {
     return remoteEndpoint(this.#parts, parameters.remote);
   }
 
+  /** The key that encrypts what is pushed, when the job names one: then nothing is pushed without it. HttpError 400, ConfigError when it cannot be had. */
+  async encryptionKey({ 'active-encryption-key': id }: PushParameters, authId: string): Promise<CryptConfig | undefined> {
+    if (id === undefined) return undefined;
+    const { keys, access } = this.#parts;
+    requireKey(keys, access, authId, id, 'encrypt');
+    return keys.load(id, 'encrypt');
+  }
+
   /** Body of a task. `authId`: whose rights count at the source, and for what the remote may be asked. */
   async run(parameters: PushParameters, authId: string, context: TaskContext): Promise<void> {
     const { datastores, access, journals, settings } = this.#parts;
     const endpoint = this.endpoint(parameters);
     const { log, signal } = context;
     using lease = await datastores.open(parameters.store, 'read');
-    const policy = policyOf(parameters, endpoint.authId);
+    const policy = { ...policyOf(parameters, endpoint.authId), encryptionKey: await this.encryptionKey(parameters, authId) };
     const flight = new FlightControl(systemClock);
     const { stallTimeoutMs, retry } = linePatience(settings);
     const source = new LocalSource(lease.store, policy.sourceNamespace, sourcePermissions(access, authId, parameters.store));

@@ -2,7 +2,6 @@ import { Type } from 'typebox';
 import type { AccessControl } from '../access/access-control.ts';
 import { syncJobSchema } from '../config/job-config.ts';
 import { encryptionKeyId, remoteName } from '../config/schemas.ts';
-import { ParameterError } from '../protocol/parameters.ts';
 import { checkSyncDepth } from './config/sync.ts';
 import type { Datastores } from './datastores.ts';
 import { jsonEndpoint, type Endpoint } from './endpoint.ts';
@@ -51,10 +50,9 @@ export function pushEndpoints({ access, datastores, push }: PushParts): Endpoint
       returns: Type.String(),
       handler: async ({ 'encryption-key': key, ...given }, caller) => {
         requirePush(access, caller.authId, given);
-        if (key !== undefined) throw new ParameterError([['encryption-key', 'this version cannot encrypt while it pushes']]);
         checkSyncDepth(given);
         datastores.record(given.store);
-        return push(given, caller.authId);
+        return push({ ...given, ...(key === undefined ? {} : { 'active-encryption-key': key }) }, caller.authId);
       },
     }),
   ];

@@ -120,6 +120,8 @@ export interface ChunkTarget {
   readChunk(digest: Digest): Promise<Buffer | null>;
   /** Stores a verified chunk of `size` plain bytes. `replace` also overwrites a copy that was found bad. */
   storeChunk(digest: Digest, blob: Uint8Array, replace: boolean, size: number): Promise<{ duplicate: boolean }>;
+  /** Asks ahead which of these chunks `touchChunk` may say yes to. */
+  learn?(chunks: AsyncIterable<{ digest: Digest; size: number }>): Promise<void>;
 }
 
 /** A snapshot being written. It exists for readers only after `publish`. */
@@ -135,6 +137,12 @@ export interface SnapshotSink {
 
   /** Stores an index under a temporary name and checks it against `expected`; FormatError when it differs. */
   stageIndex(filename: string, data: AsyncIterable<Uint8Array>, expected: ExpectedContent): Promise<StagedIndex>;
+
+  /**
+   * As `stageIndex`, of an index whose chunks change on their way: only its entries are wanted, and `stageIndex` with what it became follows. Undefined =
+   * `stageIndex` does for both.
+   */
+  stageSourceIndex?(filename: string, data: AsyncIterable<Uint8Array>, expected: ExpectedContent): Promise<StagedIndex>;
 
   /** Where the chunks of a staged index go; undefined = to the target as a whole, where every snapshot finds them. */
   chunksOf?(filename: string): ChunkTarget;

@@ -18,8 +18,11 @@ import type { ReplicationReport } from './report.ts';
 const maxIndexEntries = 2 ** 26;
 /** Chunks settled in this job are remembered up to this many. */
 const maxRemembered = 1_000_000;
-/** Chunks being recoded and stored at a time; each may hold its encoded, its plain and its new content. */
+/** Chunks being recoded at a time; each may hold its encoded, its plain and its new content. */
+const recodingSlots = 4;
 const storingSlots = 4;
+/** Where storing means a round trip; the bytes are bounded by the flight control anyhow. */
+const storingSlotsOverLine = 512;
 const entriesPerPiece = 4096;
 
 export interface RecodingTransferParts {
@@ -60,6 +63,7 @@ export class RecodingTransfer {
   readonly #retry: LineRetry;
   readonly #report: ReplicationReport;
   readonly #signal: AbortSignal;
+  readonly #recoding: Semaphore;
   readonly #storing: Semaphore;
   readonly #inFlight = new Map<string, Promise<Digest>>();
   /** New digests whose chunks were seen or stored in this job. */
@@ -67,7 +71,7 @@ export class RecodingTransfer {
   /** Those of them whose stored bytes were checked. */
   readonly #checked = new DigestSet();
 
-  constructor(parts: RecodingTransferParts, slots = new Semaphore(storingSlots)) {
+  constructor(parts: RecodingTransferParts, recoding = new Semaphore(recodingSlots), slots = storingSlots) {
     this.#parts = parts;
     this.#target = parts.target;
     this.#journal = parts.journal;
@@ -75,17 +79,19 @@ export class RecodingTransfer {
     this.#retry = parts.retry;
     this.#report = parts.report;
     this.#signal = parts.signal;
-    this.#storing = slots;
+    this.#recoding = recoding;
+    this.#storing = new Semaphore(slots);
   }
 
   /** The same job, into the session of a remote that takes one snapshot: what it has not been given or told of, it does not have. */
   into(target: ChunkTarget): RecodingTransfer {
-    return new RecodingTransfer({ ...this.#parts, target }, this.#storing);
+    return new RecodingTransfer({ ...this.#parts, target }, this.#recoding, storingSlotsOverLine);
   }
 
   /** Resolves when every chunk is stored in its new form. The first failure stops asking for more and is thrown once all that is on its way has ended. */
   async transfer(session: SnapshotSource, source: StagedIndex, options: RecodingOptions): Promise<RecodedIndex> {
     if (source.count > maxIndexEntries) throw new FormatError('format.index', `${options.archive} has ${source.count} chunks, more than ${maxIndexEntries}`);
+    await this.#target.learn?.(this.#remembered(source, options.recoder));
     const run = new ArchiveRun(source.count);
     try {
       for await (const { digest, size } of source.entries()) {
@@ -99,6 +105,14 @@ export class RecodingTransfer {
     }
     if (run.failures.length > 0) throw run.failures[0];
     return { result: run.result, ...(await newIndex(source, run.digests)) };
+  }
+
+  /** What the archive's chunks became in earlier runs. */
+  async *#remembered(source: StagedIndex, recoder: Recoder): AsyncGenerator<{ digest: Digest; size: number }, void> {
+    for await (const { digest, size } of source.entries()) {
+      const target = this.#journal.recoded(recoder.id, digest);
+      if (target !== null) yield { digest: target, size };
+    }
   }
 
   /** Settles one entry, or sees to it that it will be; waits as long as too much is on its way. */
@@ -157,7 +171,9 @@ export class RecodingTransfer {
       result.fetchedChunks += 1;
       result.fetchedBytes += received;
       // The permit is held until a slot is free, so that a slow disk or processor slows the line down instead of filling memory.
-      const target = await this.#storing.run(() => this.#store(blob, digest, size, options));
+      const changed = await this.#recoding.run(() => this.#recode(blob, digest, size, options));
+      const target = changed.digest;
+      await this.#storing.run(() => this.#store(changed, size));
       this.#journal.addRecoded(options.recoder.id, digest, target, received);
       this.#settle(target, true);
       return target;
@@ -166,17 +182,19 @@ export class RecodingTransfer {
     }
   }
 
-  async #store(blob: Buffer, digest: Digest, size: number, { archive, recoder }: RecodingOptions): Promise<Digest> {
+  async #recode(blob: Buffer, digest: Digest, size: number, { archive, recoder }: RecodingOptions): Promise<{ digest: Digest; blob: Buffer }> {
     throwIfAborted(this.#signal);
-    let changed: { digest: Digest; blob: Buffer };
     try {
-      changed = await recoder.chunk(blob, digest, size);
+      return await recoder.chunk(blob, digest, size);
     } catch (e) {
       if (!(e instanceof FormatError)) throw e;
       throw new FormatError('format.chunk-received', `chunk ${toHex(digest)} of ${archive} arrived damaged: the source's copy is bad`, { cause: e });
     }
-    if (await storeOverExisting(this.#target, changed.digest, changed.blob, size)) this.#report.repairedChunks += 1;
-    return changed.digest;
+  }
+
+  async #store({ digest, blob }: { digest: Digest; blob: Buffer }, size: number): Promise<void> {
+    throwIfAborted(this.#signal);
+    if (await storeOverExisting(this.#target, digest, blob, size)) this.#report.repairedChunks += 1;
   }
 
   #settle(digest: Digest, checked: boolean): void {

@@ -40,9 +40,12 @@ export interface RemoteSnapshotOptions {
   spoolFolder: string;
 }
 
-interface IndexUpload {
+interface SpooledIndex {
   kind: IndexKind;
   path: string;
+}
+
+interface IndexUpload extends SpooledIndex {
   open: OpenIndex;
   expected: ExpectedContent;
 }
@@ -59,6 +62,7 @@ export class RemoteSnapshotSink implements SnapshotSink {
   readonly #known = new DigestSet();
   readonly #indexes = new Map<string, IndexUpload>();
   #spool: Promise<string> | null = null;
+  #spooledFiles = 0;
   #baseManifest: Promise<Manifest | null> | null = null;
 
   constructor(options: RemoteSnapshotOptions) {
@@ -75,23 +79,41 @@ export class RemoteSnapshotSink implements SnapshotSink {
   }
 
   async stageIndex(filename: string, data: AsyncIterable<Uint8Array>, expected: ExpectedContent): Promise<StagedIndex> {
+    const spooled = await this.#spooled(filename, data, expected);
+    const begun = this.#indexes.get(filename);
+    if (begun !== undefined) {
+      // Its chunks have been sent under the digests that it names now.
+      this.#indexes.set(filename, { ...begun, ...spooled, expected });
+      return stagedIndex(spooled);
+    }
+    await this.#begin(filename, spooled, expected);
+    if (this.#options.deliveries) await this.#learnDelivered(entriesOf(spooled));
+    return stagedIndex(spooled);
+  }
+
+  /** The remote is told neither what the source's index names nor asked for it: the chunks get other digests. */
+  async stageSourceIndex(filename: string, data: AsyncIterable<Uint8Array>, expected: ExpectedContent): Promise<StagedIndex> {
+    const spooled = await this.#spooled(filename, data, expected);
+    await this.#begin(filename, spooled, expected);
+    return stagedIndex(spooled);
+  }
+
+  async #spooled(filename: string, data: AsyncIterable<Uint8Array>, expected: ExpectedContent): Promise<SpooledIndex> {
     const kind = archiveKind(filename);
     if (kind === 'blob') throw new FormatError('format.archive-kind', `${filename} is not an index`);
     this.#spool ??= mkdtemp(join(this.#options.spoolFolder, 'push-'));
-    const path = join(await this.#spool, String(this.#indexes.size));
-    // Its place is taken before the next file comes.
-    const upload: IndexUpload = { kind, path, open: { kind, wid: 0 }, expected };
-    this.#indexes.set(filename, upload);
+    this.#spooledFiles += 1;
+    const name = String(this.#spooledFiles);
+    const path = join(await this.#spool, name);
     await pipeline(Readable.from(data), createWriteStream(path, { mode: 0o600 }));
     await checkIndexFile(path, kind, expected);
+    return { kind, path };
+  }
+
+  async #begin(filename: string, spooled: SpooledIndex, expected: ExpectedContent): Promise<void> {
+    const { kind } = spooled;
     const [open] = await Promise.all([this.#told(this.#client.createIndex(kind, filename, kind === 'fixed' ? expected.size : undefined)), this.#learnFromBase(filename, kind)]);
-    upload.open = open;
-    if (this.#options.deliveries) await this.#learnDelivered(upload);
-    const index = await openIndexFile(path, kind);
-    const { count } = index;
-    const chunkSize = index.header.chunkSize ?? null;
-    await index.close();
-    return { count, chunkSize, entries: () => entriesOf(upload) };
+    this.#indexes.set(filename, { ...spooled, open, expected });
   }
 
   /** What the group's newest snapshot names may be named again, once the remote was asked for that index. */
@@ -112,8 +134,8 @@ export class RemoteSnapshotSink implements SnapshotSink {
   }
 
   /** What we delivered to this datastore before, also in a session that was cut, and that is still there. */
-  async #learnDelivered(upload: IndexUpload): Promise<void> {
-    await forEachLimited(this.#questions(upload), questionsAtOnce, async (chunks) => {
+  async #learnDelivered(entries: AsyncIterable<{ digest: Digest; size: number }>): Promise<void> {
+    await forEachLimited(this.#questions(entries), questionsAtOnce, async (chunks) => {
       const answer = await this.#told(this.#client.delivered(chunks));
       chunks.forEach(({ digest }, i) => {
         if (answer[i] === true) this.#known.add(digest);
@@ -121,10 +143,10 @@ export class RemoteSnapshotSink implements SnapshotSink {
     });
   }
 
-  async *#questions(upload: IndexUpload): AsyncGenerator<Array<{ digest: Digest; size: number }>> {
+  async *#questions(entries: AsyncIterable<{ digest: Digest; size: number }>): AsyncGenerator<Array<{ digest: Digest; size: number }>> {
     const asked = new DigestSet();
     let batch: Array<{ digest: Digest; size: number }> = [];
-    for await (const { digest, size } of entriesOf(upload)) {
+    for await (const { digest, size } of entries) {
       if (this.#known.has(digest) || !asked.add(digest)) continue;
       batch.push({ digest: Buffer.from(digest), size });
       if (batch.length < askedAtOnce) continue;
@@ -139,7 +161,10 @@ export class RemoteSnapshotSink implements SnapshotSink {
     return {
       touchChunk: (digest) => Promise.resolve(this.#known.has(digest)),
       readChunk: () => Promise.resolve(null),
+      ...(this.#options.deliveries ? { learn: (chunks) => this.#learnDelivered(chunks) } : {}),
       storeChunk: async (digest, encoded, _replace, size) => {
+        // Which digest a chunk gets is not always known before it is made.
+        if (this.#known.has(digest)) return { duplicate: false };
         await this.#told(this.#client.putChunk(open, { digest, size, encoded }));
         this.#known.add(digest);
         // A session that is cut costs what it brought, unless the remote remembers.
@@ -199,7 +224,12 @@ export class RemoteSnapshotSink implements SnapshotSink {
   }
 }
 
-async function* entriesOf({ path, kind }: IndexUpload): AsyncGenerator<{ digest: Digest; size: number }> {
+async function stagedIndex(spooled: SpooledIndex): Promise<StagedIndex> {
+  await using index = await openIndexFile(spooled.path, spooled.kind);
+  return { count: index.count, chunkSize: index.header.chunkSize ?? null, entries: () => entriesOf(spooled) };
+}
+
+async function* entriesOf({ path, kind }: SpooledIndex): AsyncGenerator<{ digest: Digest; size: number }> {
   await using index = await openIndexFile(path, kind);
   for await (const { digest, start, end } of index.entries()) yield { digest, size: end - start };
 }

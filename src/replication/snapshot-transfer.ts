@@ -234,9 +234,13 @@ class SnapshotRun {
     const { retry, recoding, onSettled } = this.#parts;
     const name = `${this.#time}/${file.filename}`;
     this.#task.log.info(`${name}: sync archive`);
-    const source = await retry.run(name, async () => this.#sink.stageIndex(file.filename, await this.#archive(file.filename, largestIndexFile), file));
+    const source = await retry.run(name, async () => {
+      const data = await this.#archive(file.filename, largestIndexFile);
+      return this.#sink.stageSourceIndex?.(file.filename, data, file) ?? this.#sink.stageIndex(file.filename, data, file);
+    });
     const startedMs = performance.now();
-    const recoded = await recoding.transfer(this.#session, source, { archive: file.filename, recoder, repair: this.#task.step.action === 'repair', onSettled });
+    const into = this.#sink.chunksOf?.(file.filename);
+    const recoded = await (into === undefined ? recoding : recoding.into(into)).transfer(this.#session, source, { archive: file.filename, recoder, repair: this.#task.step.action === 'repair', onSettled });
     await this.#sink.stageIndex(file.filename, recoded.file(), recoded.content);
     this.#logTransfer(name, recoded.result.fetchedBytes, startedMs);
     return recoded.content;

@@ -99,8 +99,8 @@ export interface OpenTree {
   length: number;
 }
 
-/** Chunks that are kept of an archive; with four that are fetched ahead of who reads in sequence some 80 MiB. */
-const chunksKept = 16;
+/** Chunks that are kept of an archive; with four that are fetched ahead of who reads in sequence some 50 MiB. */
+const chunksKept = 8;
 const chunksAhead = 4;
 
 /** Opens a directory tree; of its contents only what is asked for is fetched. `wrap`: put around everything that reads. */

@@ -91,7 +91,7 @@ function runHelper(helper: string, argv: readonly string[], socket: number | nul
     child.on('error', (cause) => reject(new StoreError('store.fuse', `unable to run ${helper}`, { cause })));
     child.on('close', (code) => {
       if (code === 0) resolve();
-      else reject(new StoreError('store.fuse', `${helper}: ${text.trim() || `ended with ${code}`}`));
+      else reject(new StoreError('store.fuse', text.trim() || `${helper} ended with ${code}`, text.includes('Permission denied') ? { hint: `as an ordinary user this needs access to ${devicePath}, and the folder has to be yours` } : {}));
     });
   });
 }

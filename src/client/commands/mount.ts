@@ -31,7 +31,7 @@ const snapshotParameter = Type.String({ description: 'Group/Snapshot path.' });
 const archiveParameter = Type.String({ description: 'Backup archive name.' });
 
 /** Chunks that are kept of an image, and fetched ahead of who reads in sequence. */
-const imageChunks = { ahead: 4, aheadInSequence: true, kept: 16 };
+const imageChunks = { ahead: 4, aheadInSequence: true, kept: 8 };
 
 /** Server name of an archive that a command for `wanted` takes. ConfigError `config.archive-name` with the reference's text. */
 function mountableName(text: string, wanted: 'tree' | 'image'): string {
@@ -114,7 +114,7 @@ const map: ClientCommand = {
     return inBackground(context, given, async (signal) => {
       using snapshot = await openSnapshot(context, given, signal);
       const { chunks } = await openChunks(snapshot, 'fixed', requiredFile(snapshot.manifest, fileName), imageChunks);
-      const { path, release } = new MappedImages().reserve(name);
+      const { path, release } = await new MappedImages().reserve(name);
       try {
         const onReady = async (): Promise<() => Promise<void>> => {
           const device = await attachLoopDevice(path);
@@ -142,7 +142,7 @@ const unmap: ClientCommand = {
       await images.unmap(name);
       return;
     }
-    const mapped = images.list();
+    const mapped = await images.list();
     if (mapped.length === 0) stdout.write('Nothing mapped.\n');
     for (const image of mapped) stdout.write(`${image.device ?? '(unmapped)'}:\t${image.name}\n`);
   },

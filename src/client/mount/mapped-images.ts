@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, constants, linkSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pause } from '../../base/async.ts';
 import { ConfigError, errorCode, FormatError, StoreError } from '../../base/errors.ts';
@@ -48,25 +48,24 @@ export class MappedImages {
    * Reserves the name for this process. Returns where to mount, and how to give it up. ConfigError `config.mapped` with the reference's text when
    * somebody has it.
    */
-  reserve(name: string): { path: string; release: () => void } {
-    this.clean();
+  async reserve(name: string): Promise<{ path: string; release: () => void }> {
+    await this.clean();
     const fileName = escapeUnitName(name);
     const path = join(this.#folder, fileName);
     const pidPath = join(this.#folder, pidFileName(fileName));
-    mkdirSync(this.#folder, { recursive: true, mode: 0o755 });
-    let fd: number;
+    // Whole under its name or not there: others remove what names no living process.
+    const newPath = join(this.#folder, `.${process.pid}.new`);
     try {
-      fd = openSync(pidPath, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o644);
+      mkdirSync(this.#folder, { recursive: true, mode: 0o755 });
+      writeFileSync(newPath, String(process.pid), { mode: 0o644 });
+      linkSync(newPath, pidPath);
     } catch (e) {
-      if (errorCode(e) !== 'EEXIST') throw new StoreError('store.loop', `unable to create '${pidPath}'`, { cause: e });
+      if (errorCode(e) !== 'EEXIST') throw new StoreError('store.loop', `unable to create '${pidPath}'`, { cause: e, hint: 'images are mapped as root' });
       throw new ConfigError('config.mapped', 'the given archive is already mapped, cannot map twice', { hint: '`unmap` without a name shows what is mapped' });
-    }
-    try {
-      writeSync(fd, String(process.pid));
-      closeSync(openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600));
     } finally {
-      closeSync(fd);
+      rmSync(newPath, { force: true });
     }
+    closeSync(openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600));
     return {
       path,
       release: () => {
@@ -77,22 +76,28 @@ export class MappedImages {
   }
 
   /** What is mapped, in order of the names. Files of processes that are gone are removed. */
-  list(): MappedImage[] {
-    this.clean();
+  async list(): Promise<MappedImage[]> {
+    await this.clean();
     const devices = attachedLoopDevices();
-    return this.#images().map(({ fileName, pid }) => ({ name: shownName(fileName), fileName, pid, device: devices.get(join(this.#folder, fileName)) ?? null }));
+    return this.#files().flatMap((fileName) => {
+      const pid = fileName.endsWith('.pid') ? null : this.#pidOf(pidFileName(fileName));
+      return pid === null ? [] : [{ name: shownName(fileName), fileName, pid, device: devices.get(join(this.#folder, fileName)) ?? null }];
+    });
   }
 
   /** Removes what processes that are gone have left. */
-  clean(): void {
-    const images = this.#images();
-    const living = new Set(images.filter(({ pid }) => isAlive(pid)).flatMap(({ fileName }) => [fileName, pidFileName(fileName)]));
+  async clean(): Promise<void> {
+    const devices = attachedLoopDevices();
     for (const name of this.#files()) {
-      if (living.has(name)) continue;
+      const isImage = !name.endsWith('.pid');
+      const pid = this.#pidOf(isImage ? pidFileName(name) : name);
+      if (pid !== null && isAlive(pid)) continue;
       const path = join(this.#folder, name);
+      const device = devices.get(path);
+      if (device !== undefined) await detachLoopDevice(device);
       // A mount whose process is gone has to be taken away before its file can be.
-      if (!name.endsWith('.pid')) ignoring('EINVAL', () => detachMount(path));
-      ignoring('EBUSY', () => rmSync(path, { force: true }));
+      if (isImage) ignoring('EINVAL', () => detachMount(path));
+      rmSync(path, { force: true });
     }
   }
 
@@ -101,7 +106,7 @@ export class MappedImages {
    * `store.loop` when the process does not end in 10 s.
    */
   async unmap(which: string): Promise<void> {
-    const image = this.#find(which);
+    const image = await this.#find(which);
     if (image.device !== null) await detachLoopDevice(image.device);
     try {
       process.kill(image.pid, 'SIGINT');
@@ -113,11 +118,11 @@ export class MappedImages {
       if (performance.now() > deadline) throw new StoreError('store.loop', `the process ${image.pid} that maps '${image.name}' does not end`, { hint: `see what still uses ${image.device ?? 'it'}, e.g. with fuser or lsblk` });
       await pause(pollMs);
     }
-    this.clean();
+    await this.clean();
   }
 
-  #find(which: string): MappedImage {
-    const images = this.list();
+  async #find(which: string): Promise<MappedImage> {
+    const images = await this.list();
     const device = /^\d+$/.test(which) ? `/dev/loop${which}` : which;
     if (device.startsWith('/dev/')) {
       const found = images.find((image) => image.device === device);
@@ -132,21 +137,19 @@ export class MappedImages {
 
   #files(): string[] {
     try {
-      return readdirSync(this.#folder).sort();
+      return readdirSync(this.#folder)
+        .filter((name) => !name.startsWith('.'))
+        .sort();
     } catch (e) {
       if (errorCode(e) === 'ENOENT') return [];
       throw e;
     }
   }
 
-  #images(): Array<{ fileName: string; pid: number }> {
-    const names = this.#files();
-    return names.flatMap((fileName) => {
-      if (fileName.endsWith('.pid')) return [];
-      const text = readIfThere(join(this.#folder, pidFileName(fileName)));
-      const pid = text === null || !/^\d{1,10}\s*$/.test(text) ? 0 : Number(text);
-      return pid > 1 ? [{ fileName, pid }] : [];
-    });
+  /** Null: the file names none. */
+  #pidOf(pidFile: string): number | null {
+    const text = readIfThere(join(this.#folder, pidFile));
+    return text !== null && /^[1-9]\d{0,9}\s*$/.test(text) ? Number(text) : null;
   }
 }
 

@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { errorChain, FarshoreError, HttpError } from '../base/errors.ts';
 import { isUserId, realmOf, userNameOf } from '../format/auth-id.ts';
 import type { Accounts } from './accounts.ts';
+import type { AttemptLimit } from './attempt-limit.ts';
 import { makeCsrfToken } from './csrf.ts';
 import type { PasswordRealm } from './realm.ts';
 import type { SecondFactor } from './second-factor.ts';
@@ -27,6 +28,8 @@ export interface LoginRequest {
   tfaChallenge?: string | undefined;
   /** False: a password that is a ticket is not taken as one (http-only logins, where the ticket is in the cookie). */
   allowTicket?: boolean;
+  /** Where it comes from; undefined for who sits at this host. */
+  address?: string | undefined;
 }
 
 export interface LoginResult {
@@ -43,6 +46,8 @@ export interface LoginParts {
   accounts: Accounts;
   realmOf: (realm: string) => PasswordRealm | null;
   secondFactor: SecondFactor;
+  /** Of password and second factor. */
+  attempts: AttemptLimit;
   clock: Clock;
 }
 
@@ -69,20 +74,30 @@ export class Login {
     if (!isUserId(username)) throw new LoginError('invalid user id', username);
     const inactive = accounts.inactiveReason(username);
     if (inactive !== null) throw new LoginError(inactive, username);
-    if (request.tfaChallenge !== undefined) return this.#secondStep(username, password, request.tfaChallenge);
+    const { tfaChallenge, address } = request;
+    if (tfaChallenge !== undefined) return this.#attempt(username, address, () => this.#secondStep(username, password, tfaChallenge));
     if (request.allowTicket !== false && looksLikeTicket(password)) {
       const holder = this.#ticketHolder(password);
       if (holder === username) return this.#granted(username);
       if (holder !== null) throw new LoginError('ticket of another user', username);
     }
-    await this.#checkPassword(username, password);
+    await this.#attempt(username, address, () => this.#checkPassword(username, password));
     const challenge = this.#asLogin(username, () => this.#parts.secondFactor.challenge(username));
     return challenge === null ? this.#granted(username) : this.#challenged(username, challenge);
   }
 
   /** Whether a password is that of the user, without a login (`PUT /access/password`, TFA changes). LoginError when not. */
-  async checkPassword(username: string, password: string): Promise<void> {
-    await this.#checkPassword(username, password);
+  async checkPassword(username: string, password: string, address?: string): Promise<void> {
+    await this.#attempt(username, address, () => this.#checkPassword(username, password));
+  }
+
+  /** Lets `work` try, if there is a place left for address and account. LoginError, as after a wrong attempt, when there is none. */
+  async #attempt<R>(username: string, address: string | undefined, work: () => Promise<R>): Promise<R> {
+    const attempt = this.#parts.attempts.begin(address, username);
+    if (attempt === null) throw new LoginError('too many failed logins', username);
+    const result = await work();
+    attempt.succeeded();
+    return result;
   }
 
   /** Who a ticket was made for; null when it is no valid ticket. A challenge is held by nobody who could log in. */

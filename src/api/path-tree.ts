@@ -83,7 +83,11 @@ function permissionVariables(permission: Permission): string[] {
       return [...permission.path.matchAll(/\{([a-z0-9-]+)\}/g)].map((match) => match[1]!);
     case 'self':
       return ['userid'];
-    default:
+    case 'public':
+    case 'any':
+    case 'root':
       return [];
+    default:
+      return permission satisfies never;
   }
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { AccessControl } from '../access/access-control.ts';
 import { AccountChanger, Accounts } from '../access/accounts.ts';
 import { ApiTokens } from '../access/api-tokens.ts';
+import { AttemptLimit } from '../access/attempt-limit.ts';
 import { Authenticator } from '../access/authenticator.ts';
 import { FactorChanges } from '../access/factor-changes.ts';
 import { Login } from '../access/login.ts';
@@ -103,7 +104,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const realmOf = realmFinder(files.domains, new PbsRealm(shadowFile(installation)));
   const changer = new AccountChanger({ ...files, tokens, realmOf });
   const keys = await loadServerKeys(installation);
-  const login = new Login({ keys, accounts, realmOf, secondFactor: new SecondFactor(files.tfa, clock), clock });
+  const login = new Login({ keys, accounts, realmOf, secondFactor: new SecondFactor(files.tfa, clock), attempts: new AttemptLimit(clock), clock });
   const settings = settingsFile(installation);
   const secrets = new RemoteSecrets(installation, settings);
   const encryptionKeys = new EncryptionKeys(installation);

@@ -1,5 +1,6 @@
 import type { TestContext } from 'node:test';
 import { AccountChanger, Accounts } from '../../src/access/accounts.ts';
+import { AttemptLimit } from '../../src/access/attempt-limit.ts';
 import { ApiTokens } from '../../src/access/api-tokens.ts';
 import { Authenticator } from '../../src/access/authenticator.ts';
 import { Login } from '../../src/access/login.ts';
@@ -60,7 +61,7 @@ export async function accessUnderTest(t: TestContext, options: { golden?: 'sourc
     accounts,
     tokens,
     changer: new AccountChanger({ users, domains, acl: aclFile(paths), tokens, tfa: tfaFile(paths), realmOf }),
-    login: new Login({ keys, accounts, realmOf, secondFactor: new SecondFactor(tfaFile(paths), clock), clock }),
+    login: new Login({ keys, accounts, realmOf, secondFactor: new SecondFactor(tfaFile(paths), clock), attempts: new AttemptLimit(clock), clock }),
     authenticator: new Authenticator({ keys, accounts, tokens, clock }),
   };
 }

@@ -35,7 +35,7 @@ export function ticketEndpoints(parts: { login: Login; authLog: AuthLog }): Endp
       body: 'form',
       handler: async (given, _caller, request, response) => {
         const httpOnly = given['http-only'] === true;
-        const wanted: LoginRequest = { username: given.username, password: given.password, tfaChallenge: given['tfa-challenge'] };
+        const wanted: LoginRequest = { username: given.username, password: given.password, tfaChallenge: given['tfa-challenge'], address: request.socket.remoteAddress };
         const result = await logged(parts.authLog, request, () => (httpOnly ? loginByCookie(parts.login, request, wanted) : parts.login.login(wanted)));
         answerLogin(response, result, httpOnly);
       },
@@ -74,7 +74,7 @@ async function loginByCookie(login: Login, request: IncomingMessage, wanted: Log
   const ticket = ticketFromCookies(credentialsFrom('POST', request.rawHeaders).cookies);
   if (ticket === null || wanted.tfaChallenge !== undefined || !looksLikeTicket(ticket)) return login.login(wanted);
   try {
-    return await login.login({ username: wanted.username, password: ticket });
+    return await login.login({ username: wanted.username, password: ticket, address: wanted.address });
   } catch (e) {
     if (!(e instanceof LoginError) || wanted.password === undefined) throw e;
     return login.login({ ...wanted, allowTicket: false });

@@ -28,8 +28,7 @@ export class SelectedEntries {
   }
 
   async *#children(directory: ArchiveDirectory, path: Buffer, isSelected: boolean): AsyncGenerator<ArchiveEvent, void, undefined> {
-    for (const place of directory.placesInOrder()) {
-      const child = await directory.childAt(place);
+    for await (const child of directory.childrenInOrder()) {
       const { entry } = child;
       const childPath = joinPath(path, entry.name);
       const isChosen = this.#isSelected(childPath, entry.type === 'hardlink' ? null : entry.metadata.mode, isSelected);

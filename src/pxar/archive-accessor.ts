@@ -101,6 +101,17 @@ export class ArchiveDirectory {
     return Uint32Array.from(positions.keys()).sort((a, b) => positions[a]! - positions[b]!);
   }
 
+  /** All children, in the order in which they lie. FormatError, also for children that lie in one another: a walk over such could not end. */
+  async *childrenInOrder(): AsyncGenerator<ArchiveChild, void, undefined> {
+    let end = 0;
+    for (const place of this.placesInOrder()) {
+      const child = await this.#child(place);
+      if (child.entry.position < end) throw pxarError('entries of a directory lie in one another');
+      end = child.end;
+      yield child;
+    }
+  }
+
   /** The child at a place of `placesInOrder`. FormatError. */
   async childAt(place: number): Promise<ArchiveChild> {
     return this.#child(place);

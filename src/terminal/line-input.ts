@@ -10,6 +10,8 @@ export interface LineCandidates {
 export interface LineReading {
   /** Asked before every line. */
   prompt(): string;
+  /** Ends the input. */
+  signal: AbortSignal;
   complete(line: string): Promise<LineCandidates>;
   /** Ctrl-C at the terminal: true when that was for something that is under way, otherwise the line is begun anew. */
   interrupt(): boolean;
@@ -37,10 +39,22 @@ export class StreamLineInput implements LineInput {
   }
 
   lines(reading: LineReading): AsyncIterable<Buffer> {
-    return this.#input.isTTY === true ? this.#typed(reading) : this.#piped();
+    return this.#input.isTTY === true ? this.#typed(reading) : this.#piped(reading);
   }
 
-  async *#piped(): AsyncGenerator<Buffer, void, undefined> {
+  async *#piped({ signal }: LineReading): AsyncGenerator<Buffer, void, undefined> {
+    const stop = (): void => void this.#input.destroy();
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      yield* this.#split();
+    } catch (e) {
+      if (!signal.aborted) throw e;
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  async *#split(): AsyncGenerator<Buffer, void, undefined> {
     let rest = Buffer.alloc(0);
     for await (const piece of this.#input) {
       rest = Buffer.concat([rest, Buffer.from(piece as Uint8Array | string)]);
@@ -88,6 +102,8 @@ export class StreamLineInput implements LineInput {
       editor.write(null, { ctrl: true, name: 'u' });
       editor.prompt();
     });
+    const stop = (): void => editor.close();
+    reading.signal.addEventListener('abort', stop, { once: true });
     try {
       for (;;) {
         if (typed.length === 0 && !isClosed) {
@@ -100,6 +116,7 @@ export class StreamLineInput implements LineInput {
         else if (isClosed) return;
       }
     } finally {
+      reading.signal.removeEventListener('abort', stop);
       editor.close();
     }
   }

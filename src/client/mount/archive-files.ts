@@ -1,6 +1,7 @@
 import { accessAclName, defaultAclName, encodePosixAcls } from '../../archive/posix-acl.ts';
 import { capabilityName } from '../../archive/xattr-names.ts';
 import { joinPath, shownPath } from '../../archive/shown-path.ts';
+import { FormatError } from '../../base/errors.ts';
 import { FuseRefusal, type FuseFileSystem, type NodeXattr } from '../../fuse/file-system.ts';
 import type { DirectoryRecord, FileSystemTotals, NodeAttributes } from '../../fuse/reply.ts';
 import { rootNode } from '../../fuse/request.ts';
@@ -15,6 +16,9 @@ const entryMark = 1n << 63n;
 const entryMask = entryMark - 1n;
 /** For `..` in listings, where nobody looks at it. */
 const unknownNode = 0xffff_ffffn;
+
+/** Linux: FUSE_NAME_MAX. */
+const longestName = 1024;
 
 const entriesKept = 8192;
 /** Bytes of the tables of directories that are kept. */
@@ -83,6 +87,7 @@ export class ArchiveFiles implements FuseFileSystem {
     const { directory, places } = await this.#directory(node);
     const ahead: Array<Promise<ArchiveChild>> = [];
     let at = offset;
+    let end = 0;
     for (let next = offset; at < places.length; at += 1) {
       for (; next < Math.min(places.length, at + childrenAhead); next += 1) {
         const child = directory.childAt(places[next]!);
@@ -91,6 +96,8 @@ export class ArchiveFiles implements FuseFileSystem {
         ahead.push(child);
       }
       const child = await ahead.shift()!;
+      checkListed(child, end);
+      end = child.end;
       yield { ...this.#record(node, child), next: at + 1 };
     }
     const dots = [
@@ -181,6 +188,12 @@ export class ArchiveFiles implements FuseFileSystem {
     const folder = this.#paths.get(parent);
     if (folder !== undefined) this.#paths.set(node, joinPath(folder, name));
   }
+}
+
+/** FormatError for a name that the kernel would not take, and for an entry within the one before it: a walk over such could not end. */
+function checkListed({ entry: { name, position } }: ArchiveChild, end: number): void {
+  if (name.length > longestName || name.includes(0)) throw new FormatError('format.pxar', `archive: ${shownPath(name.subarray(0, longestName))} cannot be the name of a file`);
+  if (position < end) throw new FormatError('format.pxar', 'archive: entries of a directory lie in one another');
 }
 
 function isLeaf(node: bigint): boolean {

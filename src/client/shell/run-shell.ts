@@ -86,6 +86,7 @@ export async function runShell(tree: ShellTree, parts: ShellParts): Promise<void
     prompt: () => `pxar:${debugText(pathBytes(state.directory))} > `,
     complete: (line) => completeShellLine(commands, state, line),
     interrupt: () => abort.abort(),
+    signal,
   });
   const onEnd = (): void => void abort.abort();
   signal.addEventListener('abort', onEnd);

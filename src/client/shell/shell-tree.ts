@@ -63,8 +63,7 @@ export class ArchiveNames implements NameTree {
   async entries({ position }: ShellEntry): Promise<readonly ShellEntry[]> {
     const directory = await this.#archive.directoryAt(position);
     const entries: ShellEntry[] = [];
-    for (const place of directory.placesInOrder()) {
-      const { entry, end } = await directory.childAt(place);
+    for await (const { entry, end } of directory.childrenInOrder()) {
       entries.push({ name: entry.name, type: typeLetter(entry), position: entry.type === 'directory' ? end : 0 });
     }
     return entries.sort((a, b) => a.name.compare(b.name));

@@ -6,6 +6,18 @@ import type { Scenario } from './scenarios.ts';
 const mebibyte = 2 ** 20;
 const leastLoopbackRate = 180 * mebibyte;
 const leastGain = 5;
+/** Shares of the line: a wide one, and a thin one. */
+const leastShare = 0.8;
+const leastThinShare = 0.95;
+const thinRate = 10e6;
+/** By how much we are faster than the reference over a line, and without one. */
+const leastGainOnReference = 5;
+const leastLoopbackGainOnReference = 1.2;
+const leastGainWithNothingNew = 20;
+const mostSecondsWithNothingNew = 3;
+/** What somebody else's connection keeps of what it has alone: nearly all where there is room for it, about its half where it fills the line alone. */
+const leastForNeighbour = 0.7;
+const leastForNeighbourOnThin = 0.4;
 const mostRssMiB = 300;
 const mostLoopDelayMs = 50;
 
@@ -21,6 +33,22 @@ export function aimsOf({ scenario, runs }: ScenarioResult<Scenario, PullRun>): A
     const gain = slow === undefined ? NaN : ours.rate / slow.rate;
     aim(`at least ${leastGain} times one connection with 20 chunks in flight`, slow === undefined ? 'not measured' : `${gain.toFixed(1)} times`, gain >= leastGain);
   }
+  const { line } = scenario;
+  if (scenario.measure === 'bytes' && line !== null && !scenario.neighbour) {
+    const least = line.rate < thinRate ? leastThinShare : leastShare;
+    aim(`at least ${least * 100} % of the line`, `${((ours.rate / line.rate) * 100).toFixed(1)} %`, ours.rate >= least * line.rate);
+  }
+  if (ours.neighbour !== null && line !== null) {
+    const least = ours.neighbour.alone > 0.9 * line.rate ? leastForNeighbourOnThin : leastForNeighbour;
+    const kept = ours.neighbour.beside / ours.neighbour.alone;
+    aim(`somebody else's connection keeps at least ${least * 100} % of what it has alone`, `${(kept * 100).toFixed(0)} %`, kept >= least);
+  }
+  const reference = runs.find(({ who }) => who === 'reference');
+  if (reference !== undefined) {
+    const least = scenario.from === 'reference' ? leastGainWithNothingNew : line === null ? leastLoopbackGainOnReference : leastGainOnReference;
+    aim(`at least ${least} times the reference`, `${(ours.rate / reference.rate).toFixed(1)} times${reference.finished ? '' : ' or more'}`, ours.rate >= least * reference.rate);
+  }
+  if (scenario.again && line !== null) aim(`nothing to do: within ${mostSecondsWithNothingNew} s`, `${ours.seconds.toFixed(2)} s`, ours.seconds <= mostSecondsWithNothingNew);
   if (scenario.again && ours.source !== null) {
     // One for the namespaces, then groups and snapshots of each.
     const most = 1 + 2 * namespaceCount(scenario.content);

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { PullProcessOptions, PullProcessResult } from '../test/support/pull-process.ts';
 import type { Contestant } from './contestant.ts';
 import { makeDatastore, targetPath } from './made-source.ts';
-import { nodeOptions, type SourceServer } from './source-server.ts';
+import { nodeOptions, type PullSource } from './source-server.ts';
 
 const program = fileURLToPath(new URL('../test/support/pull-process.ts', import.meta.url));
 /** The reference's way over the line (spec sync 4.4): one connection, twenty chunks in flight, one snapshot after another. */
@@ -19,7 +19,7 @@ export async function runPullProcess(options: PullProcessOptions, limits: { time
 }
 
 /** Our engine in a process of its own; `way` changes how it goes over the line. */
-export async function openOurs(source: SourceServer, folder: string, way: Pick<PullProcessOptions, 'fixedChunks' | 'maxLanes' | 'parallelSnapshots'> = {}): Promise<Contestant> {
+export async function openOurs(source: PullSource, folder: string, way: Pick<PullProcessOptions, 'fixedChunks' | 'maxLanes' | 'parallelSnapshots'> = {}): Promise<Contestant> {
   await mkdir(folder);
   await makeDatastore(targetPath(folder));
   return {
@@ -28,7 +28,7 @@ export async function openOurs(source: SourceServer, folder: string, way: Pick<P
     pull: async (port, limitMs, signal) => {
       const startedMs = performance.now();
       try {
-        const { seconds, ...figures } = await runPullProcess({ folder, port, fingerprint: source.fingerprint, tuning: {}, ...way }, { timeout: limitMs, signal });
+        const { seconds, ...figures } = await runPullProcess({ folder, port, fingerprint: source.fingerprint, secret: source.secret, tuning: {}, ...way }, { timeout: limitMs, signal });
         return { seconds, finished: true, figures };
       } catch (e) {
         if (signal.aborted || (e as { killed?: boolean }).killed !== true) throw e;

@@ -3,20 +3,21 @@ import { join } from 'node:path';
 import { hostAddress, Peer, type PeerNumbers } from '../test/support/peer.ts';
 import { syncAuthId } from '../test/support/sync-source.ts';
 import type { Contestant, Pulled } from './contestant.ts';
-import type { SourceServer } from './source-server.ts';
+import type { PullSource } from './source-server.ts';
 
-const numbers: PeerNumbers = { prefix: 'bx', first: 150, last: 159 };
+/** Of the bench, for its sources, too. */
+export const benchNumbers: PeerNumbers = { prefix: 'bx', first: 150, last: 159 };
 const job = 'bench';
 const longestMs = 3_600_000;
 /** How `timeout` ends then. */
 const killedByLimit = 137;
 
 /** The reference pulling from our source, as its sync job does by default: one connection a snapshot, twenty chunks in flight. */
-export async function openPeer(source: SourceServer): Promise<Contestant> {
-  const peer = await Peer.start(numbers);
+export async function openPeer(source: PullSource): Promise<Contestant> {
+  const peer = await Peer.start(benchNumbers);
   try {
     await peer.manager('datastore', 'create', 'copy', '/data/copy');
-    await peer.manager('remote', 'create', 'farshore', '--host', hostAddress, '--port', String(source.port), '--auth-id', syncAuthId, '--password', 'any', '--fingerprint', source.fingerprint);
+    await peer.manager('remote', 'create', 'farshore', '--host', hostAddress, '--port', String(source.port), '--auth-id', syncAuthId, '--password', source.secret, '--fingerprint', source.fingerprint);
     await peer.manager('sync-job', 'create', job, '--remote', 'farshore', '--remote-store', 'main', '--store', 'copy');
   } catch (e) {
     await peer[Symbol.asyncDispose]();

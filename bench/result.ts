@@ -25,6 +25,8 @@ export interface PullRun extends Run {
   source: SourceProcessFigures | null;
   /** Connections through the line. */
   connections: number | null;
+  /** What somebody else's connection carried over the same line, bytes per second; null: there was none. */
+  neighbour: { alone: number; beside: number } | null;
 }
 
 /** A contestant that did not run, or failed. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Contestant, Pulled } from './contestant.ts';
 import { makeDatastore, targetPath } from './made-source.ts';
-import type { SourceServer } from './source-server.ts';
+import type { PullSource } from './source-server.ts';
 
 const startLimitMs = 10_000;
 
@@ -16,7 +16,7 @@ export function rsyncMissing(): string | null {
 }
 
 /** `rsync -a` from an rsync daemon over the source's datastore: plain TCP, no encryption. */
-export async function openRsync(source: SourceServer, folder: string): Promise<Contestant> {
+export async function openRsync(source: PullSource, folder: string): Promise<Contestant> {
   await mkdir(folder);
   await makeDatastore(targetPath(folder));
   const port = await freePort();

@@ -8,11 +8,29 @@ const program = fileURLToPath(new URL('../test/support/source-process.ts', impor
 /** As the programs run (bin/launch.mjs), and what the environment adds. */
 export const nodeOptions = ['--disable-warning=ExperimentalWarning', '--external-memory-accounted-in-global-limit', ...(process.env['NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '')];
 
+/** A server with one datastore, `main`, that may be read by the token of sync-source.ts. */
+export interface PullSource extends AsyncDisposable {
+  /** The datastore's folder. */
+  readonly path: string;
+  /** On this host. */
+  readonly port: number;
+  readonly fingerprint: string;
+  /** The token's secret. */
+  readonly secret: string;
+  /** Of chunks that no snapshot needs. */
+  readonly ownChunkBytes: number;
+  /** What its process did and needed since the last call; null: nobody can tell. */
+  figures(): Promise<SourceProcessFigures | null>;
+}
+
 /** The source: our server in a process of its own, with one datastore, `main`. */
-export class SourceServer implements AsyncDisposable {
+export class SourceServer implements PullSource {
   readonly path: string;
   readonly port: number;
   readonly fingerprint: string;
+  /** It takes any. */
+  readonly secret = 'any';
+  readonly ownChunkBytes = 0;
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 

@@ -13,6 +13,8 @@ export interface LineShape {
 export interface DelayProxyOptions extends Partial<LineShape> {
   target: { host: string; port: number };
   host?: string;
+  /** Shares the line of another one: what one sends delays the other. Its delay and window are this one's own. */
+  sharesLineOf?: DelayProxy;
 }
 
 /** Enough for a line without delay; a connection of a usual Linux has 4 to 6 MiB at most. */
@@ -43,7 +45,8 @@ export class DelayProxy implements AsyncDisposable {
   private constructor(options: DelayProxyOptions) {
     this.#target = options.target;
     this.#shape = { delayMs: options.delayMs ?? 0, rate: options.rate ?? Infinity, window: options.window ?? defaultWindow };
-    this.#lines = { up: new Line(this.#shape.rate), down: new Line(this.#shape.rate) };
+    const other = options.sharesLineOf;
+    this.#lines = other !== undefined ? other.#lines : { up: new Line(this.#shape.rate), down: new Line(this.#shape.rate) };
   }
 
   static async start(options: DelayProxyOptions): Promise<DelayProxy> {

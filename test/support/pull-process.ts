@@ -18,6 +18,8 @@ export interface PullProcessOptions {
   folder: string;
   port: number;
   fingerprint: string;
+  /** Of the token; default as our test source takes it. */
+  secret?: string;
   failpoints?: string;
   tuning?: Partial<DatastoreTuning>;
   /** So many chunks in flight instead of what the line takes. */
@@ -41,7 +43,7 @@ const store = await Datastore.open({ name: 'main', path: join(options.folder, 'm
 const flight = new FlightControl(systemClock, { fixedChunks: options.fixedChunks });
 const meter = new ProcessMeter();
 const startedMs = performance.now();
-const { report, error, log } = await pullInto(store, options.folder, endpointOf(options.port, options.fingerprint), { flight, maxLanes: options.maxLanes, parallelSnapshots: options.parallelSnapshots });
+const { report, error, log } = await pullInto(store, options.folder, endpointOf(options.port, options.fingerprint, options.secret), { flight, maxLanes: options.maxLanes, parallelSnapshots: options.parallelSnapshots });
 const seconds = (performance.now() - startedMs) / 1000;
 const figures = meter.figures();
 meter.stop();

@@ -28,8 +28,8 @@ export interface SyncSource extends AsyncDisposable {
   endpoint(port?: number): RemoteEndpoint;
 }
 
-export function endpointOf(port: number, fingerprint: string): RemoteEndpoint {
-  return new RemoteEndpoint({ host: '127.0.0.1', port, authId: syncAuthId, secret: 'any', fingerprint });
+export function endpointOf(port: number, fingerprint: string, secret = 'any'): RemoteEndpoint {
+  return new RemoteEndpoint({ host: '127.0.0.1', port, authId: syncAuthId, secret, fingerprint });
 }
 
 /** `path`: folder of the datastore. `host`: address to listen on. `certificates`: folder of the certificate, so that it outlives the server. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, closeSync, linkSync, lstatSync, mkdirSync, openSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, linkSync, lstatSync, mkdirSync, openSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { archiveEvents } from '../../test/support/archive-events.ts';
@@ -9,9 +9,10 @@ import { createSplitArchive, createUnifiedArchive } from '../../test/support/spl
 import { AbortedError, errorChain } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import { MatchPattern } from '../pxar/match-pattern.ts';
+import { statEntry } from '../sys/entry-calls.ts';
 import { createArchive, type ArchiveRequest } from './create-archive.ts';
 import { fileContent } from './file-content.ts';
-import { openNode, sourceNode, type SourceNode } from './source-node.ts';
+import { closeNode, openNode, reopenNode, sourceNode, type SourceNode } from './source-node.ts';
 
 const isRoot = process.getuid!() === 0;
 const exclude = (...texts: string[]): MatchPattern[] => texts.map((text) => MatchPattern.parse(text, 'exclude'));
@@ -123,7 +124,7 @@ test('what may not be read is warned of and left out', async () => {
 function openedNode(folder: string, name: string): SourceNode {
   const directory = openSync(folder, 'r');
   try {
-    const node = sourceNode(Buffer.from(name), Buffer.from(name), lstatSync(join(folder, name), { bigint: true }));
+    const node = sourceNode(Buffer.from(name), Buffer.from(name), statEntry(directory, Buffer.from(name)));
     openNode(directory, node);
     return node;
   } finally {
@@ -153,13 +154,32 @@ test('a file that changes while it is read has the size that it had', async () =
 test('something else in the place of a file is passed over', async () => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'f'), '');
-  const node = sourceNode(Buffer.from('f'), Buffer.from('f'), lstatSync(join(folder.path, 'f'), { bigint: true }));
   const directory = openSync(folder.path, 'r');
+  const node = sourceNode(Buffer.from('f'), Buffer.from('f'), statEntry(directory, Buffer.from('f')));
   rmSync(join(folder.path, 'f'));
   assert.throws(() => openNode(directory, node), { code: 'ENOENT' });
   execFileSync('mkfifo', [join(folder.path, 'f')]);
   assert.throws(() => openNode(directory, node), { code: 'ESTALE' });
   closeSync(directory);
+});
+
+test('a file that waited is opened again only if it is the same', async () => {
+  await using folder = await temporaryFolder();
+  mkdirSync(join(folder.path, 'sub'));
+  writeFileSync(join(folder.path, 'sub/f'), 'first');
+  const root = openSync(folder.path, 'r');
+  const node = openedNode(join(folder.path, 'sub'), 'f');
+  node.path = Buffer.from('sub/f');
+  closeNode(node);
+  reopenNode(root, node);
+  closeNode(node);
+  writeFileSync(join(folder.path, 'other'), 'other');
+  renameSync(join(folder.path, 'other'), join(folder.path, 'sub/f'));
+  assert.throws(() => reopenNode(root, node), { code: 'ESTALE' });
+  rmSync(join(folder.path, 'sub/f'));
+  assert.throws(() => reopenNode(root, node), { code: 'ENOENT' });
+  assert.equal(node.fd, null);
+  closeSync(root);
 });
 
 test('errors name the source; sinks, aborts and missing folders end it', async () => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { throwIfAborted } from '../base/async.ts';
 import { FarshoreError, FormatError, StoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
+import { statDescriptor } from '../sys/entry-calls.ts';
 import type { CatalogEncoder } from '../format/catalog.ts';
 import { formatHumanByte } from '../format/human-byte.ts';
 import type { ArchiveDirectory } from '../pxar/archive-accessor.ts';
@@ -19,7 +20,7 @@ import type { PreviousArchive } from './previous-archive.ts';
 import { shownPath } from './shown-path.ts';
 import { listDirectory, readExcludeFile, type ListedEntry } from './source-directory.ts';
 import { readAttributes, statMetadata } from './source-metadata.ts';
-import { closeNode, openNode, reasonToPassOver, sourceError, sourceNode, type SourceNode } from './source-node.ts';
+import { closeNode, openNode, reasonToPassOver, reopenNode, sourceError, sourceNode, type SourceNode } from './source-node.ts';
 
 /** What to archive, and how (spec pxar 5, client-cli 4.1). */
 export interface ArchiveRequest {
@@ -41,7 +42,7 @@ export interface ArchiveRequest {
   features?: Partial<AttributeFeatures>;
   /** For split archives: unchanged files are not read again (change detection mode `metadata`). */
   previous?: PreviousArchive | null;
-  /** Entries that may wait for a decision about reuse, which keeps as many files open. Default 512. */
+  /** Entries that may wait for a decision about reuse: with few, small files never fill the chunks that hold them. Default 32768, some 20 MB. */
   lookAheadLimit?: number;
   log: ProgressLog;
   signal?: AbortSignal;
@@ -53,7 +54,7 @@ export interface ArchiveSummary extends ArchiveCounts {
 }
 
 export const defaultEntriesMax = 1_048_576;
-const defaultLookAhead = 512;
+const defaultLookAhead = 32_768;
 /** Everything here but large files runs without waiting: let others have their turn now and then. */
 const entriesPerTurn = 64;
 
@@ -116,13 +117,13 @@ class TreeArchiver {
     const { previous, sinks, catalog, log, signal } = this.#request;
     const filesystem = filesystemOf(fd, this.#wanted);
     if (filesystem.isVirtual) throw new StoreError('store.source', 'refusing to backup a virtual file system');
-    const stat = fstatSync(fd, { bigint: true });
+    const stat = statDescriptor(fd);
     const { devices = [] } = this.#request;
     this.#devices = devices === 'all' ? null : new Set([stat.dev, ...devices]);
     const root = statMetadata(stat);
     readAttributes(fd, root, filesystem, this.#attributeOptions());
     const writer = new EntryWriter(root, this.#prelude(), { sinks, catalog: catalog ?? null, log, signal });
-    const lookAhead = previous ? new LookAhead(writer, previous.payloadIndex, { limit: this.#request.lookAheadLimit ?? defaultLookAhead, log, signal }) : null;
+    const lookAhead = previous ? new LookAhead(writer, previous.payloadIndex, { limit: this.#request.lookAheadLimit ?? defaultLookAhead, reopen: (node) => this.#opened(node, () => reopenNode(fd, node)), log, signal }) : null;
     const placement = lookAhead ?? new DirectPlacement(writer);
     try {
       await this.#directory({ fd, path: Buffer.alloc(0), device: stat.dev, filesystem, previous: previous ? await previous.accessor.root() : null }, placement);
@@ -179,7 +180,7 @@ class TreeArchiver {
       await placement.file(node, null);
       return;
     }
-    if (!this.#open(place.fd, node)) return;
+    if (!this.#opened(node, () => openNode(place.fd, node))) return;
     if (node.type === 'directory') await this.#subdirectory(place, node, placement);
     else if (node.type === 'file') await this.#file(place, node, placement);
     else await placement.leaf(node);
@@ -210,9 +211,9 @@ class TreeArchiver {
   }
 
   /** False: it is passed over. */
-  #open(directory: number, node: SourceNode): boolean {
+  #opened(node: SourceNode, open: () => void): boolean {
     try {
-      openNode(directory, node);
+      open();
       return true;
     } catch (e) {
       const reason = reasonToPassOver(e);

@@ -88,6 +88,18 @@ test('an unchanged tree uploads next to nothing, a changed file only itself', as
   assert.ok(third.split.uploaded <= 4, `${third.split.uploaded} uploaded`);
 });
 
+test('very many small files that are unchanged are not read again, although each is a small part of a chunk', async () => {
+  await using folder = await temporaryFolder();
+  for (let i = 0; i < 2000; i += 1) writeFileSync(join(folder.path, `f-${i}`), `${i}`);
+  const store: ChunkStore = new Map();
+  const averageChunk = 16 * KiB;
+  const first = await createSplitArchive(folder.path, store, { averageChunk });
+  const { summary, split } = await createSplitArchive(folder.path, store, { averageChunk, previous: first.split.previous });
+  assert.deepEqual([summary.reusedFiles, summary.encodedFiles], [2000, 0]);
+  await restore(split, join(folder.path, 'to'), true);
+  assert.equal(readFileSync(join(folder.path, 'to/f-1999'), 'utf8'), '1999');
+});
+
 test('files that fill too little of their chunks are encoded again', async () => {
   await using folder = await temporaryFolder();
   const random = new SeededRandom(7);

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { throwIfAborted } from '../base/async.ts';
 import type { ProgressLog } from '../base/log.ts';
 import type { InjectedChunk } from '../chunking/payload-chunker.ts';
@@ -6,10 +7,14 @@ import type { EntryPlacement } from './entry-placement.ts';
 import type { EntryWriter } from './entry-writer.ts';
 import { unchangedRange, type PayloadIndex, type PayloadRange } from './previous-archive.ts';
 import { shownPath } from './shown-path.ts';
-import { closeNode, type SourceNode } from './source-node.ts';
+import { closeNode, longestReopenPath, type SourceNode } from './source-node.ts';
 
 /** Chunks that are injected at a time. */
 const injectionLimit = 128;
+/** Files with paths that are too long to be opened by them are kept open; not more than so many. */
+const mostDescriptors = 256;
+/** Others have their turn after so many. */
+const entriesPerTurn = 64;
 /** Reuse must not bring more than this share of bytes that nothing refers to. */
 const maxPaddingShare = 0.1;
 
@@ -47,22 +52,28 @@ export class LookAhead implements EntryPlacement {
   readonly #writer: EntryWriter;
   readonly #index: PayloadIndex;
   readonly #limit: number;
+  readonly #reopen: (node: SourceNode) => boolean;
   readonly #log: ProgressLog;
   readonly #signal: AbortSignal | undefined;
   #waiting: WaitingEntry[] = [];
+  /** Descriptors that waiting files hold. */
+  #descriptors = 0;
   #isHolding = false;
   /** Of the previous payload archive: what the waiting files refer to. */
   #range: PayloadRange = { start: 0, end: 0 };
   /** Last chunk of the previous flush: the next range may begin in it. */
   #held: ReusedChunk | null = null;
+  /** Those that are being written. */
+  #draining: WaitingEntry[] = [];
   readonly #seenInodes = new Set<string>();
   #lastOffset = 0;
 
-  /** `limit`: entries that wait at a time; each file holds a descriptor. */
-  constructor(writer: EntryWriter, index: PayloadIndex, options: { limit: number; log: ProgressLog; signal?: AbortSignal | undefined }) {
+  /** `limit`: entries that wait at a time. `reopen`: opens a file again that has waited; false when it is to be passed over. */
+  constructor(writer: EntryWriter, index: PayloadIndex, options: { limit: number; reopen: (node: SourceNode) => boolean; log: ProgressLog; signal?: AbortSignal | undefined }) {
     this.#writer = writer;
     this.#index = index;
     this.#limit = options.limit;
+    this.#reopen = options.reopen;
     this.#log = options.log;
     this.#signal = options.signal;
   }
@@ -118,16 +129,20 @@ export class LookAhead implements EntryPlacement {
   }
 
   dispose(): void {
-    for (const entry of this.#waiting) if (entry.kind !== 'close') closeNode(entry.node);
+    for (const entry of [...this.#waiting, ...this.#draining]) if (entry.kind !== 'close') closeNode(entry.node);
   }
 
   #hold(entry: WaitingEntry): void {
+    if (entry.kind === 'file' && entry.node.fd !== null) {
+      if (entry.node.path.length > longestReopenPath) this.#descriptors += 1;
+      else closeNode(entry.node);
+    }
     this.#waiting.push(entry);
     this.#isHolding = true;
   }
 
   async #keepLimit(): Promise<void> {
-    if (this.#waiting.length >= this.#limit) await this.#flush(true);
+    if (this.#waiting.length >= this.#limit || this.#descriptors >= mostDescriptors) await this.#flush(true);
   }
 
   async #reusable(node: SourceNode, previous: ArchiveDirectory | null): Promise<PayloadRange | null> {
@@ -203,16 +218,21 @@ export class LookAhead implements EntryPlacement {
       await this.#inject([held]);
     }
     const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#descriptors = 0;
+    this.#draining = waiting;
     this.#isHolding = false;
     this.#range = { start: this.#range.end, end: this.#range.end };
-    for (let entry = waiting.shift(); entry !== undefined; entry = waiting.shift()) {
+    for (const [at, entry] of waiting.entries()) {
+      if (at % entriesPerTurn === entriesPerTurn - 1) await nextTurn();
       throwIfAborted(this.#signal);
       if (entry.kind === 'open') await this.#writer.openDirectory(entry.node);
       else if (entry.kind === 'close') await this.#writer.closeDirectory();
       else if (entry.kind === 'leaf') await this.#writer.leaf(entry.node);
-      else if (base === null) await this.#writer.file(entry.node);
-      else await this.#writer.reusedFile(entry.node, base + entry.offset);
+      else if (base !== null) await this.#writer.reusedFile(entry.node, base + entry.offset);
+      else if (entry.node.fd !== null || this.#writer.hasInode(entry.node.inode) || this.#reopen(entry.node)) await this.#writer.file(entry.node);
     }
+    this.#draining = [];
   }
 
   async #inject(chunks: readonly ReusedChunk[]): Promise<void> {

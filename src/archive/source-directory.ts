@@ -1,11 +1,12 @@
-import { closeSync, constants, openSync, readdirSync, readFileSync, fstatSync, type BigIntStats } from 'node:fs';
+import { closeSync, constants, readdirSync, readFileSync, fstatSync } from 'node:fs';
 import { errorCode, FormatError, toError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { commandLineExcludeFileName, excludeFileName, parseExcludeFile } from '../pxar/exclude-file.ts';
 import { evaluatePatterns, type MatchPattern } from '../pxar/match-pattern.ts';
-import { descriptorPath, entryPath } from '../sys/descriptor-path.ts';
+import { descriptorPath } from '../sys/descriptor-path.ts';
+import { openEntry, statEntry, type EntryStat } from '../sys/entry-calls.ts';
 import { joinPath, shownPath } from './shown-path.ts';
-import { lstatEntry, reasonToPassOver, sourceError } from './source-node.ts';
+import { reasonToPassOver, sourceError } from './source-node.ts';
 
 /** A list of patterns, nothing more. */
 const maxExcludeFile = 16 * 1024 * 1024;
@@ -14,7 +15,7 @@ const maxExcludeFile = 16 * 1024 * 1024;
 export interface ListedEntry {
   name: Buffer;
   path: Buffer;
-  stat: BigIntStats;
+  stat: EntryStat;
 }
 
 const silentErrors = new Set(['ENOENT', 'EACCES', 'ENOTDIR']);
@@ -24,7 +25,7 @@ export function readExcludeFile(directory: number, path: Buffer, log: ProgressLo
   let fd: number;
   try {
     // A link may lead to it; a fifo must not hold us up.
-    fd = openSync(entryPath(directory, Buffer.from(excludeFileName)), constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    fd = openEntry(directory, Buffer.from(excludeFileName), constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (e) {
     if (silentErrors.has(errorCode(e))) return [];
     throw sourceError(joinPath(path, Buffer.from(excludeFileName)), e);
@@ -66,11 +67,11 @@ function readNames(directory: number, path: Buffer): Buffer[] {
 }
 
 function listedEntry(directory: number, path: Buffer, name: Buffer, patterns: readonly MatchPattern[], log: ProgressLog): ListedEntry | null {
-  let stat: BigIntStats | undefined;
+  let stat: EntryStat | undefined;
   try {
-    const mode = (): number => Number((stat ??= lstatEntry(directory, name)).mode);
+    const mode = (): number => (stat ??= statEntry(directory, name)).mode;
     if (patterns.length > 0 && evaluatePatterns(patterns, Buffer.concat([Buffer.of(0x2f), path]), mode) === 'exclude') return null;
-    return { name, path, stat: (stat ??= lstatEntry(directory, name)) };
+    return { name, path, stat: (stat ??= statEntry(directory, name)) };
   } catch (e) {
     const reason = reasonToPassOver(e);
     if (reason === null) throw sourceError(path, e);

@@ -1,6 +1,6 @@
-import type { BigIntStats } from 'node:fs';
 import { errorCode, StoreError } from '../base/errors.ts';
 import { fileTypeOf, fileTypes, type EntryMetadata } from '../pxar/entry-metadata.ts';
+import type { EntryStat } from '../sys/entry-calls.ts';
 import { getFatAttributes, getInodeFlags, getProjectId } from '../sys/inode-flags.ts';
 import { getDescriptorXattr, listDescriptorXattrs } from '../sys/xattr.ts';
 import { entryFlags } from './entry-flags.ts';
@@ -8,9 +8,9 @@ import type { FilesystemKind } from './filesystem-kind.ts';
 import { accessAclName, decodePosixAcls, defaultAclName } from './posix-acl.ts';
 import { capabilityName, isArchivedXattr } from './xattr-names.ts';
 
-/** Metadata of what `lstat` said, without attributes. */
-export function statMetadata(stat: Pick<BigIntStats, 'mode' | 'uid' | 'gid' | 'mtimeNs'>): EntryMetadata {
-  return { mode: Number(stat.mode), flags: 0n, uid: Number(stat.uid), gid: Number(stat.gid), mtimeNs: stat.mtimeNs, xattrs: [], acl: null, fileCapabilities: null, quotaProjectId: null };
+/** Metadata of what `statx` said, without attributes. */
+export function statMetadata({ mode, uid, gid, mtimeNs }: EntryStat): EntryMetadata {
+  return { mode, flags: 0n, uid, gid, mtimeNs, xattrs: [], acl: null, fileCapabilities: null, quotaProjectId: null };
 }
 
 /** Runs a read of attributes; those that are larger than the kernel hands out end it, or are passed over. */

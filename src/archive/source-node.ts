@@ -1,7 +1,8 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, type BigIntStats } from 'node:fs';
+import { closeSync, constants, readlinkSync } from 'node:fs';
 import { errorCode, StoreError } from '../base/errors.ts';
 import { fileTypeOf, fileTypes, type EntryMetadata } from '../pxar/entry-metadata.ts';
 import { entryPath } from '../sys/descriptor-path.ts';
+import { openEntry, statDescriptor, type EntryStat } from '../sys/entry-calls.ts';
 import { deviceNumbers } from '../sys/special-file.ts';
 import { shownPath } from './shown-path.ts';
 import { statMetadata } from './source-metadata.ts';
@@ -14,7 +15,7 @@ export interface SourceNode {
   /** From the root of the archive, without leading slash. */
   path: Buffer;
   type: SourceType;
-  stat: BigIntStats;
+  stat: EntryStat;
   metadata: EntryMetadata;
   /** Bytes; of files. */
   size: number;
@@ -51,8 +52,8 @@ export function sourceError(path: Uint8Array, cause: unknown): StoreError {
   return new StoreError('store.source', `error at ${shownPath(path)}`, { cause });
 }
 
-/** The node of `lstat`'s result; nothing is opened. StoreError for a type that archives do not know. */
-export function sourceNode(name: Buffer, path: Buffer, stat: BigIntStats): SourceNode {
+/** The node of an entry; nothing is opened. StoreError for a type that archives do not know. */
+export function sourceNode(name: Buffer, path: Buffer, stat: EntryStat): SourceNode {
   const metadata = statMetadata(stat);
   const type = types[fileTypeOf(metadata.mode)];
   if (type === undefined) throw sourceError(path, new StoreError('store.source', `unknown file type, mode ${metadata.mode.toString(8)}`));
@@ -63,28 +64,24 @@ export function sourceNode(name: Buffer, path: Buffer, stat: BigIntStats): Sourc
     type,
     stat,
     metadata,
-    size: isFile ? Number(stat.size) : 0,
-    inode: isFile && stat.nlink > 1n ? `${stat.dev}:${stat.ino}` : null,
+    size: isFile ? stat.size : 0,
+    inode: isFile && stat.nlink > 1 ? `${stat.dev}:${stat.ino}` : null,
     fd: null,
     target: null,
     device: type === 'device' ? deviceNumbers(stat.rdev) : null,
   };
 }
 
-export function lstatEntry(directory: number, name: Buffer): BigIntStats {
-  return lstatSync(entryPath(directory, name), { bigint: true });
-}
-
 /** Without O_NONBLOCK a fifo that took the file's place would hold us up for ever. */
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NOCTTY | constants.O_NONBLOCK;
 
-function openQuietly(path: Buffer, flags: number): number {
+function openQuietly(directory: number, path: Buffer, flags: number): number {
   try {
-    return openSync(path, flags | constants.O_NOATIME);
+    return openEntry(directory, path, flags | constants.O_NOATIME);
   } catch (e) {
     // Only the owner may leave the access time alone.
     if (errorCode(e) !== 'EPERM') throw e;
-    return openSync(path, flags);
+    return openEntry(directory, path, flags);
   }
 }
 
@@ -93,14 +90,26 @@ function openQuietly(path: Buffer, flags: number): number {
  * entry's place meanwhile.
  */
 export function openNode(directory: number, node: SourceNode): void {
-  const path = entryPath(directory, node.name);
-  if (node.type === 'symlink') node.target = readlinkSync(path, { encoding: 'buffer' });
+  if (node.type === 'symlink') node.target = readlinkSync(entryPath(directory, node.name), { encoding: 'buffer' });
   if (node.type !== 'file' && node.type !== 'directory') return;
-  const fd = openQuietly(path, node.type === 'directory' ? openFlags | constants.O_DIRECTORY : openFlags);
-  if (node.type === 'file' && !fstatSync(fd).isFile()) {
-    closeSync(fd);
-    throw Object.assign(new Error('something else took the place of the file'), { code: 'ESTALE' });
-  }
+  const fd = openQuietly(directory, node.name, node.type === 'directory' ? openFlags | constants.O_DIRECTORY : openFlags);
+  if (node.type === 'file' && fileTypeOf(statDescriptor(fd).mode) !== fileTypes.file) replaced(fd);
+  node.fd = fd;
+}
+
+function replaced(fd: number): never {
+  closeSync(fd);
+  throw Object.assign(new Error('something else took the place of the file'), { code: 'ESTALE' });
+}
+
+/** Longest path by which `reopenNode` finds a file. */
+export const longestReopenPath = 4000;
+
+/** Opens a file again that was closed meanwhile, by its path below the open directory `root`. Throws as `openNode`: also for another file of the same name. */
+export function reopenNode(root: number, node: SourceNode): void {
+  const fd = openQuietly(root, node.path, openFlags);
+  const { dev, ino, mode } = statDescriptor(fd);
+  if (dev !== node.stat.dev || ino !== node.stat.ino || fileTypeOf(mode) !== fileTypes.file) replaced(fd);
   node.fd = fd;
 }
 

@@ -35,7 +35,7 @@ function errnoMessage(errno: number): string {
 }
 
 /** errno values that decisions depend on; the same on every Linux that Node runs on. */
-export const errnos = { EINTR: 4, EBADF: 9, EAGAIN: 11, EACCES: 13, EINVAL: 22, ENOTTY: 25, ERANGE: 34, ENOSYS: 38, ENODATA: 61, EOPNOTSUPP: 95 } as const;
+export const errnos = { EINTR: 4, EBADF: 9, EAGAIN: 11, EACCES: 13, EINVAL: 22, ENOTTY: 25, ERANGE: 34, ENAMETOOLONG: 36, ENOSYS: 38, ENODATA: 61, EOPNOTSUPP: 95 } as const;
 
 /** The only binding to the C library. Signatures hold for 64-bit Linux (x86_64, aarch64), little endian. */
 export const { functions: libc } = dlopen(null, {
@@ -43,6 +43,9 @@ export const { functions: libc } = dlopen(null, {
   flock: { arguments: ['i32', 'i32'], return: 'i32' },
   // Variadic in C; on both architectures the third argument travels like a named one.
   fcntl: { arguments: ['i32', 'i32', 'pointer'], return: 'i32' },
+  // Variadic in C, see fcntl; without O_CREAT there is no fourth argument.
+  openat: { arguments: ['i32', 'pointer', 'i32'], return: 'i32' },
+  statx: { arguments: ['i32', 'pointer', 'i32', 'u32', 'pointer'], return: 'i32' },
   utimensat: { arguments: ['i32', 'pointer', 'pointer', 'i32'], return: 'i32' },
   mknod: { arguments: ['pointer', 'u32', 'u64'], return: 'i32' },
   lgetxattr: { arguments: ['pointer', 'pointer', 'pointer', 'u64'], return: 'i64' },

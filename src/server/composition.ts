@@ -10,9 +10,11 @@ import { Login } from '../access/login.ts';
 import { PbsRealm, realmFinder } from '../access/realm.ts';
 import { SecondFactor } from '../access/second-factor.ts';
 import { loadServerKeys } from '../access/server-keys.ts';
+import { apiPages } from '../api/api-pages.ts';
 import { Datastores } from '../api/datastores.ts';
 import type { Endpoint } from '../api/endpoint.ts';
 import { Gatekeeping } from '../api/gatekeeping.ts';
+import { openApiDocument } from '../api/openapi.ts';
 import { Router, type Delays } from '../api/router.ts';
 import { SyncLoops } from '../api/sync-loops.ts';
 import { SyncRuns } from '../api/sync-runs.ts';
@@ -33,6 +35,7 @@ import { RemoteSecrets } from '../config/remote-secrets.ts';
 import { shadowFile, tokenShadowFile } from '../config/shadow-config.ts';
 import { tfaFile } from '../config/tfa-config.ts';
 import { userFile } from '../config/user-config.ts';
+import { AdoptedCopies } from '../replication/adopted-copies.ts';
 import { JobMemories } from '../replication/job-memory.ts';
 import { Journals } from '../replication/journals.ts';
 import { JobStates } from '../schedule/job-states.ts';
@@ -118,16 +121,18 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const journals = new Journals(join(installation.state, 'possession'), log);
   const instanceId = await loadInstanceId(installation);
   const memories = new JobMemories(installation.jobStates, installation.serviceUser, log);
+  const adopted = new AdoptedCopies(join(installation.state, 'adopted'));
   const syncLoops = new SyncLoops({ jobs: tables.syncJobs, memories, instanceId });
-  const syncRuns = new SyncRuns({ loops: syncLoops, memories, pruneJobs: tables.pruneJobs, datastores, remotes: tables.remotes, secrets, settings, keys: encryptionKeys, jobs: tables.syncJobs, access, journals, ground });
+  const syncRuns = new SyncRuns({ loops: syncLoops, memories, adopted, pruneJobs: tables.pruneJobs, datastores, remotes: tables.remotes, secrets, settings, keys: encryptionKeys, jobs: tables.syncJobs, access, journals, ground });
 
-  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog });
+  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, adopted, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog });
   const endpoints: Endpoint[] = built.endpoints;
   const router = new Router({
     endpoints,
     gatekeeper: new Gatekeeping({ authenticator: new Authenticator({ keys, accounts, tokens, clock }), access, authLog: writeAuthLog }),
     log,
     ...(options.delays === undefined ? {} : { delays: options.delays }),
+    pages: apiPages(() => openApiDocument(endpoints, options.programVersion)),
     onAccess: (entry) => accessLog.append(formatAccessLine(entry, new Date(clock.now()))),
   });
   const scheduler = new Scheduler({

@@ -148,12 +148,12 @@ test('the source is killed and started anew, again and again: the one run goes o
   };
   let source = await start();
   await using proxy = await DelayProxy.start({ target: { host: '127.0.0.1', port: source.ready.port } });
-  let ended = false;
-  const running = pullInto(pair.target, pair.folder, endpointOf(proxy.port, source.ready.fingerprint), { flight: fewInFlight(), retry: { firstPauseMs: 5, longestPauseMs: 100, attemptsWithoutProgress: 1000 } }).finally(() => (ended = true));
+  const run = { ended: false };
+  const running = pullInto(pair.target, pair.folder, endpointOf(proxy.port, source.ready.fingerprint), { flight: fewInFlight(), retry: { firstPauseMs: 5, longestPauseMs: 100, attemptsWithoutProgress: 1000 } }).finally(() => (run.ended = true));
   let kills = 0;
   for (const place of places(9, 3, unique)) {
-    while (!ended && proxy.delivered.down < place) await sleep(1);
-    if (ended) break;
+    while (!run.ended && proxy.delivered.down < place) await sleep(1);
+    if (run.ended) break;
     kills += 1;
     await source.kill();
     source = await start();

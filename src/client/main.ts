@@ -6,6 +6,7 @@ import type { ClientCommand, ClientContext } from './client-context.ts';
 import { backupCommands } from './commands/backup.ts';
 import { benchmarkCommands } from './commands/benchmark.ts';
 import { catalogCommands } from './commands/catalog.ts';
+import { diffCommands } from './commands/diff.ts';
 import { groupCommands } from './commands/groups.ts';
 import { keyCommands } from './commands/keys.ts';
 import { loginCommands } from './commands/login.ts';
@@ -28,6 +29,7 @@ export const clientCommands: readonly ClientCommand[] = [
   ...backupCommands,
   ...benchmarkCommands,
   ...catalogCommands,
+  ...diffCommands,
   ...groupCommands,
   ...keyCommands,
   ...loginCommands,

@@ -5,7 +5,9 @@ import { errorChain, errorCode, FarshoreError, StoreError } from '../base/errors
 import type { ProgressLog } from '../base/log.ts';
 import { tuningOf, type DatastoreRecord, type DatastoreTable } from '../config/datastore-config.ts';
 import type { PruneJob, PruneJobTable } from '../config/job-config.ts';
+import { inspectDatastore } from '../datastore/adoption.ts';
 import type { Datastore } from '../datastore/datastore.ts';
+import type { AdoptedCopies } from '../replication/adopted-copies.ts';
 import { ParameterError } from '../protocol/parameters.ts';
 import type { JobStates } from '../schedule/job-states.ts';
 import type { TaskContext, TaskStarter } from '../schedule/worker-task.ts';
@@ -18,6 +20,8 @@ export interface DatastoreCreationParts {
   pruneJobs: PruneJobTable;
   states: JobStates;
   tasks: TaskStarter;
+  /** Told of a datastore that is taken over, before anybody else can open it. */
+  onReused?: (store: Datastore, context: Pick<TaskContext, 'log' | 'signal'>) => Promise<void>;
 }
 
 /** Retention that older versions kept with the datastore. */
@@ -76,7 +80,10 @@ export class DatastoreCreations {
     const others = [...table.list().records, ...this.#underWay.values()].filter((other) => other !== record);
     await refuseNesting(record, others);
     try {
-      await datastores.create(record, reuse, { onProgress: (percent) => log.info(`Chunkstore create: ${percent}%`), check: (store) => checkAccessTimes(store, record, log, signal) });
+      await datastores.create(record, reuse, { onProgress: (percent) => log.info(`Chunkstore create: ${percent}%`), check: async (store) => {
+        await checkAccessTimes(store, record, log, signal);
+        if (reuse) await this.#parts.onReused?.(store, { log, signal });
+      } });
     } catch (e) {
       if (reuse && isOfLayout(e)) throw new StoreError(errorCode(e), `unable to open existing chunk store path "${record.path}" - ${errorChain(e)}`, { cause: e, hint: e.hint ?? 'create it without --reuse-datastore' });
       throw e;
@@ -102,6 +109,13 @@ export class DatastoreCreations {
     await createJob({ table, states, jobType: 'prunejob' }, job);
     log.info(`Prune job created: ${job.id}`);
   }
+}
+
+/** Looks through a datastore that is taken over, says what it found, and keeps which chunks it held. */
+export async function recordAdoption(adopted: AdoptedCopies, store: Datastore, context: Pick<TaskContext, 'log' | 'signal'>): Promise<void> {
+  using _hold = store.processLock.shared();
+  const { chunks } = await inspectDatastore(store, context);
+  await adopted.record(store.name, chunks);
 }
 
 function alreadyExists(name: string): ParameterError {

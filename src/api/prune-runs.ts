@@ -49,9 +49,11 @@ export class PruneRuns {
   }
 
   /** Runs a configured job by hand, also a disabled one; the UPID. ConfigError `no such prune 'x'`. */
-  async runJob(id: string, authId: string): Promise<string> {
+  async runJob(id: string, authId: string, options: { dryRun?: boolean } = {}): Promise<string> {
     const job = this.#parts.jobs.find(id);
     if (job === undefined) throw missingSection('prune', id);
+    // Not as a run of the job: its state must not say that something was pruned.
+    if (options.dryRun === true) return this.namespaces({ store: job.store, namespace: job.ns ?? '', maxDepth: job['max-depth'], keep: keepOptionsOf(job), dryRun: true }, authId);
     return (await this.#startJob(job, { authId })).upid;
   }
 

@@ -31,7 +31,7 @@ export interface SyncPlanParts {
   settings: SettingsFile;
   jobs: SyncJobTable;
   memories: JobMemories;
-  runs: Pick<SyncRuns, 'openSource' | 'withBackfill'>;
+  runs: Pick<SyncRuns, 'openSource' | 'withBackfill' | 'adoptedChunks'>;
   log: ProgressLog;
 }
 
@@ -66,12 +66,13 @@ export class SyncPlans {
       using opened = await runs.openSource(job, policy, { flight: new FlightControl(systemClock), endpoint, stallTimeoutMs: undefined, signal: ended.signal });
       try {
         const { source, journal: { journal } } = opened;
+        const adopted = await runs.adoptedChunks(job, endpoint);
         const estimate = await estimateSync({
           source,
           chunkSizes: source instanceof LocalSource ? (...asked) => source.chunkSizes(...asked) : rest === null ? undefined : sizesOf(new Peer(rest), job['remote-store']),
           target: new LocalTarget(target.store),
           policy,
-          isDelivered: (digest) => journal.has(digest),
+          isDelivered: (digest) => journal.has(digest) || adopted?.has(digest) === true,
           isUnchanged: (namespace, snapshot, listing) => journal.isUnchanged(namespace, snapshot, listing),
           quick: options.quick,
           log,

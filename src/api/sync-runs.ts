@@ -1,4 +1,5 @@
 import { AbortedError, errorChain, HttpError } from '../base/errors.ts';
+import type { DigestSet } from '../base/digest-set.ts';
 import { missingSection } from '../config/missing-section.ts';
 import { systemClock } from '../base/clock.ts';
 import type { AccessControl } from '../access/access-control.ts';
@@ -15,6 +16,7 @@ import { isOwner, userOf } from '../format/auth-id.ts';
 import { parentNamespace } from '../format/backup-path.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
 import { RestClient } from '../protocol/rest-client.ts';
+import type { AdoptedCopies } from '../replication/adopted-copies.ts';
 import { FlightControl } from '../replication/flight-control.ts';
 import { parseGroupFilter } from '../replication/group-filter.ts';
 import type { JournalLease, Journals } from '../replication/journals.ts';
@@ -56,6 +58,7 @@ export interface SyncRunParts {
   ground: JobGround;
   loops: SyncLoops;
   memories: JobMemories;
+  adopted: AdoptedCopies;
   pruneJobs: Pick<PruneJobTable, 'list'>;
 }
 
@@ -149,6 +152,21 @@ export class SyncRuns {
     }
   }
 
+  /**
+   * From now on what datastore `job.store` held when it was taken over counts as made by the job's remote, `named` as `remote/store`. The caller's right to
+   * say so has been checked. HttpError 400 when the job has another source.
+   */
+  async claimAdopted(id: string, named: string): Promise<void> {
+    const job = this.#job(id);
+    if (job.remote === undefined || named !== sourceLabel(job) || job['sync-direction'] === 'push') throw new HttpError(400, `sync job '${id}' does not pull from '${named}' but from '${sourceLabel(job)}'`);
+    await this.#parts.adopted.claim(job.store, { remote: job.remote, store: job['remote-store'], identity: journalIdentity(remoteEndpoint(this.#parts, job.remote)) });
+  }
+
+  /** Chunks that count for the source once they have been checked; see adopted-copies.ts. */
+  async adoptedChunks({ store, remote, 'remote-store': remoteStore }: Pick<PullParameters, 'store' | 'remote' | 'remote-store'>, endpoint: RemoteEndpoint | undefined): Promise<DigestSet | null> {
+    return remote === undefined || endpoint === undefined ? null : this.#parts.adopted.of(store, remote, remoteStore, journalIdentity(endpoint));
+  }
+
   /** The policy of a job with its setting `backfill`, which farshore.json has: sync.cfg takes nothing that the reference does not know. */
   withBackfill(policy: ReplicationPolicy, jobId: string, store: string): ReplicationPolicy {
     if (!new BackfillJobs(this.#parts.settings).has(jobId)) return policy;
@@ -193,6 +211,7 @@ export class SyncRuns {
         target: new LocalTarget(target.store),
         policy: { ...policy, decryptionKeys },
         journal: opened.journal.journal,
+        adopted: await this.adoptedChunks(parameters, endpoint),
         permissions: targetPermissions(this.#parts.access, authId, parameters.store),
         log: context.log,
         signal: context.signal,
@@ -238,7 +257,7 @@ export class SyncRuns {
       });
       return disposable(source, journal, () => lease[Symbol.dispose]());
     }
-    const journal = journals.ofRemote(store, remote, `${endpoint.host}:${endpoint.port}:${userOf(endpoint.authId)}`);
+    const journal = journals.ofRemote(store, remote, journalIdentity(endpoint));
     const source = new RemoteSource({
       endpoint,
       remote,
@@ -271,6 +290,11 @@ function disposable(source: ReplicationSource, journal: JournalLease, also: () =
       also();
     },
   };
+}
+
+/** Where a remote leads to, and who we are there. */
+function journalIdentity(endpoint: RemoteEndpoint): string {
+  return `${endpoint.host}:${endpoint.port}:${userOf(endpoint.authId)}`;
 }
 
 /** `remote/store`, or the datastore's name. */

@@ -52,6 +52,11 @@ export class DigestSet {
     return true;
   }
 
+  /** In the order of adding; each is a view that is valid until the next change. */
+  *values(): Generator<Digest, void> {
+    for (let i = 0; i < this.#count; i += 1) yield this.#digests.subarray(i * digestLength, (i + 1) * digestLength);
+  }
+
   clear(): void {
     this.#slots = new Uint32Array(128);
     this.#digests = Buffer.allocUnsafe(64 * digestLength);

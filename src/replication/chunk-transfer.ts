@@ -24,6 +24,8 @@ export interface ChunkTransferParts {
   retry: LineRetry;
   report: ReplicationReport;
   signal: AbortSignal;
+  /** Chunks of an adopted copy that this source made: reused after a check of each. */
+  adopted?: DigestSet | null | undefined;
 }
 
 export interface ArchiveOptions {
@@ -154,6 +156,8 @@ export class ChunkTransfer {
    * look at a local source) *and* the copy is there. In repair mode the copy must also check out.
    */
   async #reuse(digest: Digest, size: number, options: ArchiveOptions): Promise<boolean> {
+    // Before what the group holds: nobody here has looked at these yet.
+    if (this.#parts.adopted?.has(digest) === true && !this.#journal.has(digest)) return this.#adopt(digest, size, options);
     const known =
       this.#source.holds === undefined
         ? options.heldByGroup?.has(digest) === true || this.#journal.has(digest)
@@ -162,6 +166,14 @@ export class ChunkTransfer {
     if (!options.repair) return this.#target.touchChunk(digest);
     const blob = await this.#target.readChunk(digest);
     return blob !== null && (await isSound(blob, digest, size)) && (await this.#target.touchChunk(digest));
+  }
+
+  /** A chunk of an adopted copy is read and checked once; then it counts as delivered. */
+  async #adopt(digest: Digest, size: number, options: ArchiveOptions): Promise<boolean> {
+    const blob = await this.#target.readChunk(digest);
+    if (blob === null || !(await isOfKind(blob, digest, size, options.encrypted)) || !(await this.#target.touchChunk(digest))) return false;
+    this.#journal.add(digest, blob.byteLength);
+    return true;
   }
 
   /** Fetches, checks and stores one chunk; returns its encoded size. */
@@ -218,6 +230,17 @@ export async function storeOverExisting(target: ChunkTarget, digest: Digest, blo
   if (existing !== null && (bytesEqual(existing, blob) || (await isSound(existing, digest, size)))) return false;
   await target.storeChunk(digest, blob, true, size);
   return true;
+}
+
+/** As `isSound`, of an encrypted or of a plain kind. */
+export async function isOfKind(blob: Buffer, digest: Digest, size: number, encrypted: boolean): Promise<boolean> {
+  try {
+    if (isEncryptedKind(blobKind(blob)) !== encrypted) return false;
+  } catch (e) {
+    if (e instanceof FormatError) return false;
+    throw e;
+  }
+  return isSound(blob, digest, size);
 }
 
 /** Whether a stored chunk is what its digest says, as far as that can be seen without a key. */

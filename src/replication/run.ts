@@ -1,6 +1,7 @@
 import { Semaphore, throwIfAborted } from '../base/async.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { AbortedError, FarshoreError, errorChain, toError } from '../base/errors.ts';
+import type { DigestSet } from '../base/digest-set.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { Progress } from '../base/progress.ts';
 import { groupText } from '../format/backup-path.ts';
@@ -32,6 +33,8 @@ export interface ReplicationJob {
   target: ReplicationTarget;
   policy: ReplicationPolicy;
   journal: PossessionJournal;
+  /** Chunks of an adopted copy that this source made (adopted-copies.ts). */
+  adopted?: DigestSet | null | undefined;
   permissions: TargetPermissions;
   log: ProgressLog;
   signal: AbortSignal;
@@ -83,7 +86,7 @@ class ReplicationRun {
     this.#parts = {
       ...shared,
       policy: job.policy,
-      chunks: new ChunkTransfer({ ...shared, flight }),
+      chunks: new ChunkTransfer({ ...shared, flight, adopted: job.adopted }),
       recoding: new RecodingTransfer({ ...shared, flight }),
       snapshotSlots: new Semaphore(job.parallelSnapshots ?? defaultParallelSnapshots),
       onSettled: (bytes) => this.#onSettled(bytes),

@@ -33,7 +33,7 @@ import { remoteConfigEndpoints } from '../api/config/remote.ts';
 import { syncConfigEndpoints } from '../api/config/sync.ts';
 import { verifyConfigEndpoints } from '../api/config/verify.ts';
 import { webauthnEndpoints } from '../api/config/webauthn.ts';
-import { DatastoreCreations } from '../api/datastore-creation.ts';
+import { DatastoreCreations, recordAdoption } from '../api/datastore-creation.ts';
 import { DatastoreRemovals } from '../api/datastore-removal.ts';
 import type { Datastores } from '../api/datastores.ts';
 import type { Endpoint } from '../api/endpoint.ts';
@@ -74,6 +74,7 @@ import type { RemoteTable } from '../config/remote-config.ts';
 import type { RemoteSecrets } from '../config/remote-secrets.ts';
 import type { NodeFile } from '../config/node-config.ts';
 import type { TfaFile } from '../config/tfa-config.ts';
+import type { AdoptedCopies } from '../replication/adopted-copies.ts';
 import type { JobMemories } from '../replication/job-memory.ts';
 import type { Journals } from '../replication/journals.ts';
 import type { JobGround } from '../schedule/job-run.ts';
@@ -102,6 +103,7 @@ export interface ApiParts {
   syncRuns: SyncRuns;
   syncLoops: SyncLoops;
   memories: JobMemories;
+  adopted: AdoptedCopies;
   settings: SettingsFile;
   certificates: ServedCertificate;
   instanceId: string;
@@ -164,8 +166,8 @@ function configEndpoints(parts: ApiParts): Endpoint[] {
       table: tables.datastores,
       access,
       states,
-      creations: new DatastoreCreations({ ...shared, pruneJobs: tables.pruneJobs }),
-      removals: new DatastoreRemovals({ ...shared, syncJobs: tables.syncJobs, pruneJobs: tables.pruneJobs, verifyJobs: tables.verifyJobs, acl: parts.files.acl }),
+      creations: new DatastoreCreations({ ...shared, pruneJobs: tables.pruneJobs, onReused: (store, context) => recordAdoption(parts.adopted, store, context) }),
+      removals: new DatastoreRemovals({ ...shared, syncJobs: tables.syncJobs, pruneJobs: tables.pruneJobs, verifyJobs: tables.verifyJobs, acl: parts.files.acl, onRemoved: (name) => parts.adopted.forget(name) }),
     }),
     ...remoteConfigEndpoints({ ...remote, access, jobs: tables.syncJobs }),
     ...remoteScanEndpoints(remote),
@@ -180,7 +182,7 @@ function syncEndpoints({ tables, access, states, syncRuns, datastores, encryptio
   return [
     ...syncConfigEndpoints({ jobs: tables.syncJobs, access, states, keys: encryptionKeys, backfill: new BackfillJobs(settings), memories }),
     ...encryptionKeyEndpoints({ keys: encryptionKeys, access, jobs: tables.syncJobs, clock: options.clock }),
-    ...syncAdminEndpoints({ jobs: tables.syncJobs, access, states, runSyncJob: (id, authId) => syncRuns.runJob(id, authId), planSyncJob: (id, wanted) => plans.plan(id, wanted) }),
+    ...syncAdminEndpoints({ jobs: tables.syncJobs, access, states, runSyncJob: (id, authId) => syncRuns.runJob(id, authId), claimAdopted: (id, named) => syncRuns.claimAdopted(id, named), planSyncJob: (id, wanted) => plans.plan(id, wanted) }),
     ...pullEndpoints({ access, datastores, pull: (parameters, authId) => syncRuns.pull(parameters, authId) }),
     ...pushEndpoints({ access, datastores, push: (parameters, authId) => syncRuns.push(parameters, authId) }),
   ];

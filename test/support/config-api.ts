@@ -83,7 +83,7 @@ export async function configApi(t: TestContext, golden: 'source' | 'target', sto
     ...encryptionKeyEndpoints({ keys, access, jobs, clock: systemClock }),
     ...pruneConfigEndpoints({ jobs: parts.pruneJobs, access, states }),
     ...verifyConfigEndpoints({ jobs: parts.verifyJobs, access, states }),
-    ...syncAdminEndpoints({ jobs, access, states, runSyncJob: start, planSyncJob: () => Promise.reject(new Error('not planned here')) }),
+    ...syncAdminEndpoints({ jobs, access, states, runSyncJob: start, claimAdopted: () => Promise.resolve(), planSyncJob: () => Promise.reject(new Error('not planned here')) }),
     ...pullEndpoints({ access, datastores, pull: start }),
   ];
   return { ...ground, ...parts, started, removed, server: await testServer(t, ground, endpoints) };

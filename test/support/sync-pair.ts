@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
+import type { DigestSet } from '../../src/base/digest-set.ts';
 import type { Datastore } from '../../src/datastore/datastore.ts';
 import { verifyNamespaces } from '../../src/datastore/verify.ts';
 import type { RemoteEndpoint } from '../../src/protocol/remote-endpoint.ts';
@@ -56,6 +57,8 @@ export interface PullOptions extends Partial<ReplicationPolicy> {
   retry?: RetryPolicy;
   /** Another one means that the host was started anew. */
   bootId?: string;
+  /** Chunks of an adopted copy that count for the source. */
+  adopted?: DigestSet;
 }
 
 export interface PullOutcome {
@@ -69,7 +72,7 @@ const allowAll: TargetPermissions = { write: () => null, createNamespace: () => 
 
 /** One pull into `target` with its own journal file, as a server runs it. Never rejects. */
 export async function pullInto(target: Datastore, folder: string, endpoint: RemoteEndpoint, options: PullOptions = {}): Promise<PullOutcome> {
-  const { wrapSource, wrapTarget, permissions, signal = new AbortController().signal, limiter, stallTimeoutMs, remote, retry = hastyRetry, flight = new FlightControl(systemClock), maxLanes, parallelSnapshots, bootId = 'this', ...change } = options;
+  const { wrapSource, wrapTarget, permissions, signal = new AbortController().signal, limiter, stallTimeoutMs, remote, retry = hastyRetry, flight = new FlightControl(systemClock), maxLanes, parallelSnapshots, bootId = 'this', adopted, ...change } = options;
   const policy = { ...plainPolicy, ...change };
   const log = new RecordingLog();
   const name = remote?.name ?? 'hq';
@@ -81,6 +84,7 @@ export async function pullInto(target: Datastore, folder: string, endpoint: Remo
       target: wrapTarget?.(new LocalTarget(target)) ?? new LocalTarget(target),
       policy,
       journal,
+      adopted,
       permissions: { ...allowAll, ...permissions },
       log,
       signal,

@@ -3,7 +3,7 @@ import type { AccessControl } from '../../access/access-control.ts';
 import { namespaceAclPath } from '../../access/datastore-access.ts';
 import { missingSection } from '../../config/missing-section.ts';
 import type { PruneJobTable } from '../../config/job-config.ts';
-import { datastoreName, jobId } from '../../config/schemas.ts';
+import { datastoreName, flag, jobId } from '../../config/schemas.ts';
 import type { JobStates } from '../../schedule/job-states.ts';
 import { jobStatus } from '../../schedule/job-state.ts';
 import { jsonEndpoint, Reply, type Endpoint } from '../endpoint.ts';
@@ -39,13 +39,13 @@ export function adminPruneEndpoints({ jobs, states, access, prunes }: PruneJobLi
       method: 'POST',
       path: '/admin/prune/{id}/run',
       description: 'Runs a prune job manually.',
-      parameters: parameterObject({ id: jobId }),
+      parameters: parameterObject({ id: jobId, 'dry-run': Type.Optional(flag('Say what would be removed, and remove nothing.', { default: false })) }),
       permission: { kind: 'any' },
       handler: (p, { authId }) => {
         const job = jobs.find(p.id);
         if (job === undefined) throw missingSection('prune', p.id);
         access.require(authId, namespaceAclPath(job.store, job.ns ?? ''), ['Datastore.Modify']);
-        return prunes.runJob(p.id, authId);
+        return prunes.runJob(p.id, authId, { dryRun: p['dry-run'] ?? false });
       },
     }),
   ];

@@ -18,9 +18,18 @@ export interface SyncAdminParts {
   states: JobStates;
   /** Starts a job as a task of `authId`; the UPID. */
   runSyncJob: (id: string, authId: string) => Promise<string>;
+  /** What the job's datastore held when it was taken over was made by this `remote/store`. */
+  claimAdopted: (id: string, named: string) => Promise<void>;
   /** What a run would do now. */
   planSyncJob: (id: string, options: SyncPlanOptions) => Promise<SyncPlanReply>;
 }
+
+export const adoptedFrom = Type.String({
+  pattern: '^[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*$',
+  maxLength: 80,
+  typetext: '<remote>/<store>',
+  description: 'What the datastore held when it was created with reuse-datastore came from there: it counts as delivered after a check of each chunk, and is not fetched again.',
+});
 
 const listed = Type.Object({
   ...syncJobSchema.properties,
@@ -31,7 +40,7 @@ const listed = Type.Object({
 });
 
 /** `/admin/sync`: sync jobs with how they stand, and their manual start (spec rest-api 10.3, sync 2.3). */
-export function syncAdminEndpoints({ jobs, access, states, runSyncJob, planSyncJob }: SyncAdminParts): Endpoint[] {
+export function syncAdminEndpoints({ jobs, access, states, runSyncJob, planSyncJob, claimAdopted }: SyncAdminParts): Endpoint[] {
   return [
     jsonEndpoint({
       method: 'GET',
@@ -67,11 +76,15 @@ export function syncAdminEndpoints({ jobs, access, states, runSyncJob, planSyncJ
       method: 'POST',
       path: '/admin/sync/{id}/run',
       description: 'Run a sync job now.',
-      parameters: Type.Object({ id: jobId }),
+      parameters: Type.Object({ id: jobId, 'adopted-from': Type.Optional(adoptedFrom) }),
       permission: { kind: 'any' },
       returns: Type.String(),
-      handler: async ({ id }, caller) => {
+      handler: async ({ id, 'adopted-from': named }, caller) => {
         if (!mayModifySyncJob(access, caller.authId, jobs.get(id))) throw new HttpError(400, `permission check failed, '${caller.authId}' is missing access`);
+        if (named !== undefined) {
+          access.require(caller.authId, `/datastore/${jobs.get(id).store}`, ['Datastore.Modify']);
+          await claimAdopted(id, named);
+        }
         return runSyncJob(id, caller.authId);
       },
     }),

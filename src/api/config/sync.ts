@@ -166,12 +166,12 @@ function writeEndpoints(parts: SyncConfigParts): Endpoint[] {
       method: 'PUT',
       path: '/config/sync/{id}',
       description: 'Change a sync job.',
-      parameters: Type.Object({ id: jobId, ...Type.Partial(Type.Object(changeable)).properties, ...backfillOption, delete: Type.Optional(deletable([...deletableNames, 'backfill'])), digest: Type.Optional(configDigest) }),
+      parameters: Type.Object({ id: jobId, ...Type.Partial(Type.Object(changeable)).properties, ...backfillOption, delete: Type.Optional(deletable(deletableNames)), digest: Type.Optional(configDigest) }),
       permission: { kind: 'any' },
-      handler: async ({ id, delete: names = [], digest, backfill: fills, ...given }, caller) => {
+      handler: async ({ id, delete: names, digest, backfill: fills, ...given }, caller) => {
         const set = normalized(given);
         await updateJob(section, id, {
-          changes: { delete: names.filter((name) => name !== 'backfill'), set },
+          changes: { delete: names, set },
           digest,
           amend: withFormerKey,
           check: (before, after) => {
@@ -180,7 +180,7 @@ function writeEndpoints(parts: SyncConfigParts): Endpoint[] {
             if (fills === true) refuseBackfillOfPush(after);
           },
         });
-        if (fills !== undefined || names.includes('backfill')) await backfill.set(id, fills ?? false);
+        if (fills !== undefined) await backfill.set(id, fills);
         return null;
       },
     }),

@@ -1,3 +1,5 @@
+import type { TSchema } from 'typebox';
+import { adoptedFrom } from '../../api/admin/sync.ts';
 import { errorChain } from '../../base/errors.ts';
 import { authId, datastoreName, flag, jobId, keepOptions, oneOf, remoteName } from '../../config/schemas.ts';
 import type { Command, CommandContext } from '../command.ts';
@@ -24,11 +26,11 @@ import { createCommand, forApi, integerColumns, listCommand, plainColumns, remov
 import type { Section } from './section.ts';
 
 /** Starts a job at once: `/admin/{kind}/{id}/run`. */
-function runCommand(section: Section, kind: string): Command {
+function runCommand(section: Section, kind: string, options: Readonly<Record<string, TSchema>> = {}): Command {
   return {
     words: [section.word, 'run'],
     description: `Run a ${section.noun} now and follow it.`,
-    parameters: parameters({ id: jobId }, outputFormatOption),
+    parameters: parameters({ id: jobId }, { ...options, ...outputFormatOption }),
     positional: ['id'],
     completions: section.completions,
     run: async (context, given) => {
@@ -83,7 +85,7 @@ const syncOptions = {
 const backfillOption = { backfill: flag('Fill gaps: also take older, deleted or corrupt snapshots that the prune jobs of the target would keep.') };
 
 const syncDeletable =
-  'remote owner comment schedule remove-vanished group-filter rate-in burst-in rate-out burst-out ns remote-ns max-depth transfer-last encrypted-only verified-only run-on-mount unmount-on-done sync-direction worker-threads active-encryption-key associated-key backfill';
+  'remote owner comment schedule remove-vanished group-filter rate-in burst-in rate-out burst-out ns remote-ns max-depth transfer-last encrypted-only verified-only run-on-mount unmount-on-done sync-direction worker-threads active-encryption-key associated-key';
 
 const createSyncJob = createCommand(syncSection, syncStores, { ...syncOptions, ...backfillOption });
 
@@ -120,7 +122,7 @@ export const syncJobCommands: readonly Command[] = [
   { ...createSyncJob, run: createAndLook },
   updateCommand(syncSection, { ...syncStores, ...syncOptions, ...backfillOption }, syncDeletable.split(' ')),
   removeCommand(syncSection),
-  runCommand(syncSection, 'sync'),
+  runCommand(syncSection, 'sync', { 'adopted-from': adoptedFrom }),
   planCommand(syncSection),
 ];
 
@@ -160,7 +162,7 @@ export const pruneJobCommands: readonly Command[] = [
     'comment disable ns max-depth keep-last keep-hourly keep-daily keep-weekly keep-monthly keep-yearly'.split(' '),
   ),
   removeCommand(pruneSection),
-  runCommand(pruneSection, 'prune'),
+  runCommand(pruneSection, 'prune', { 'dry-run': flag('Say what would be removed, and remove nothing.', { default: false }) }),
 ];
 
 // --- verification ----------------------------------------------------------------

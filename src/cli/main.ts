@@ -12,6 +12,7 @@ import { aclCommands } from './commands/acl.ts';
 import { datastoreCommands } from './commands/datastores.ts';
 import { pruneJobCommands, syncJobCommands, verifyJobCommands } from './commands/jobs.ts';
 import { nodeCommands, versionCommand } from './commands/node.ts';
+import { realmConfigCommands } from './commands/realms.ts';
 import { encryptionKeyCommands } from './commands/encryption-keys.ts';
 import { remoteCommands } from './commands/remotes.ts';
 import { garbageCollectionCommands, taskCommands, transferCommands } from './commands/tasks.ts';
@@ -39,6 +40,7 @@ export interface ManagerIo {
 export const managerCommands: readonly Command[] = [
   ...aclCommands,
   ...nodeCommands,
+  ...realmConfigCommands,
   ...datastoreCommands,
   ...garbageCollectionCommands,
   ...pruneJobCommands,

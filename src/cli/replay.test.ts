@@ -80,6 +80,11 @@ suite('recorded tables', () => {
     ['garbage-collection', 'garbage-collection list', 1, 'GET /admin/gc', () => dataOf('garbage-collection', 'garbage-collection list')],
     ['task', 'task list', 0, 'GET /nodes/localhost/tasks', () => dataOf('task', 'task list')],
     ['permissions', 'user permissions sync@pbs!offsite', 0, 'GET /access/permissions', () => dataOf('permissions', 'user permissions sync@pbs')],
+    ['node', 'node show', 0, 'GET /nodes/localhost/config', () => ({})],
+    ['node', 'node show', 1, 'GET /nodes/localhost/config', () => dataOf('node', 'node show')],
+    ['node', 'node server-identity', 0, 'GET /nodes/localhost/identity', () => dataOf('node', 'node server-identity')],
+    ['realms', 'openid list', 0, 'GET /config/access/openid', () => [{ realm: 'sso', 'client-id': 'pbs', 'issuer-url': 'https://sso.example.com', comment: 'Single sign-on' }]],
+    ['realms', 'openid show sso', 0, 'GET /config/access/openid/sso', () => ({ realm: 'sso', 'client-id': 'pbs', 'issuer-url': 'https://sso.example.com', comment: 'Single sign-on' })],
     ['versions', 'versions', 0, 'GET /nodes/localhost/apt/versions', () => dataOf('versions', 'versions')],
   ];
   for (const [file, argv, nth, answer, data] of cases) {

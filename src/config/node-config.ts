@@ -10,7 +10,7 @@ import { email, lineOfText, propertyString, wholeNumber } from './schemas.ts';
 
 const { Optional } = Type;
 
-const acmeDomain = Optional(lineOfText('ACME domain.', { maxLength: 4096 }));
+const acmeDomain = Optional(Type.String({ pattern: '^[^\\x00-\\x1f\\x7f]*$', maxLength: 4096, typetext: '[domain=<string> [,alias=<string>] [,plugin=<string>]]', description: 'ACME domain.' }));
 
 const ciphers = (description: string) => Type.String({ pattern: '^[0-9A-Za-z_:, +!\\-@=.]+$', maxLength: 4096, description });
 
@@ -21,7 +21,7 @@ export const locationOptions = Type.Object({
 });
 
 export const nodeConfigSchema = Type.Object({
-  acme: Optional(lineOfText('ACME account.', { maxLength: 4096 })),
+  acme: Optional(Type.String({ pattern: '^[^\\x00-\\x1f\\x7f]*$', maxLength: 4096, typetext: '[account=<string>]', description: 'ACME account.' })),
   acmedomain0: acmeDomain,
   acmedomain1: acmeDomain,
   acmedomain2: acmeDomain,
@@ -34,7 +34,7 @@ export const nodeConfigSchema = Type.Object({
   description: Optional(Type.String({ maxLength: 65_536, description: 'Notes about this node, several lines.' })),
   'email-from': Optional(email),
   'http-proxy': Optional(Type.String({ pattern: '^(?:http://)?(?:[^\\s@/]+@)?[^\\s@/]+(?::[0-9]{1,5})?/?$', minLength: 1, maxLength: 128, typetext: '[http://]<host>[:port]', description: 'HTTP proxy for outgoing requests.' })),
-  location: Optional(propertyString(locationOptions, { description: 'Where this node is.' })),
+  location: Optional(propertyString(locationOptions, { description: 'Where this node is.', typetext: '<string>' })),
   'task-log-max-days': Optional(wholeNumber('Days that task logs are kept.', { minimum: 0 })),
 });
 export type NodeConfig = Static<typeof nodeConfigSchema>;

@@ -9,8 +9,9 @@ import { nodeParameter } from './node-parameter.ts';
 
 const { Optional } = Type;
 
-const names = ['acme', 'acmedomain0', 'acmedomain1', 'acmedomain2', 'acmedomain3', 'acmedomain4', 'ciphers-tls-1.2', 'ciphers-tls-1.3', 'consent-text', 'default-lang', 'description', 'email-from', 'http-proxy', 'location', 'task-log-max-days'] as const;
-const languages = ['ar', 'ca', 'da', 'de', 'en', 'es', 'eu', 'fa', 'fr', 'gl', 'he', 'hu', 'it', 'ja', 'kr', 'nb', 'nl', 'nn', 'pl', 'pt_BR', 'ru', 'sl', 'sv', 'tr', 'zh_CN', 'zh_TW'] as const;
+/** Properties of node.cfg, in the reference's order. */
+export const nodeConfigNames = ['acme', 'acmedomain0', 'acmedomain1', 'acmedomain2', 'acmedomain3', 'acmedomain4', 'http-proxy', 'email-from', 'ciphers-tls-1.3', 'ciphers-tls-1.2', 'default-lang', 'description', 'task-log-max-days', 'consent-text', 'location'] as const;
+export const nodeLanguages = ['ar', 'ca', 'da', 'de', 'en', 'es', 'eu', 'fa', 'fr', 'gl', 'he', 'hu', 'it', 'ja', 'kr', 'nb', 'nl', 'nn', 'pl', 'pt_BR', 'ru', 'sl', 'sv', 'tr', 'zh_CN', 'zh_TW'] as const;
 
 /** Configuration of the node: node.cfg (spec rest-api 9.11). */
 export function nodeConfigEndpoints({ node }: { node: NodeFile }): Endpoint[] {
@@ -33,8 +34,8 @@ export function nodeConfigEndpoints({ node }: { node: NodeFile }): Endpoint[] {
       parameters: Type.Object({
         ...nodeParameter,
         ...nodeConfigSchema.properties,
-        'default-lang': Optional(oneOf([...languages], 'Language of the web interface.')),
-        delete: Optional(deletable([...names])),
+        'default-lang': Optional(oneOf([...nodeLanguages], 'Language of the web interface.')),
+        delete: Optional(deletable([...nodeConfigNames])),
         digest: Optional(configDigest),
       }),
       permission: { kind: 'privilege', path: '/system', privileges: ['Sys.Modify'] },

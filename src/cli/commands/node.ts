@@ -1,8 +1,10 @@
-import { flag } from '../../config/schemas.ts';
+import { nodeConfigNames, nodeLanguages } from '../../api/nodes/config.ts';
+import { nodeConfigSchema } from '../../config/node-config.ts';
+import { flag, oneOf } from '../../config/schemas.ts';
 import { certificateText } from '../certificate-text.ts';
 import type { Command } from '../command.ts';
-import { outputFormatOption, parameters } from './parameters.ts';
-import { showData } from './section.ts';
+import { deleteOption, digestOption, outputFormatOption, parameters } from './parameters.ts';
+import { forApi, plainColumns, quietCall, showData } from './section.ts';
 
 const serverPackage = 'proxmox-backup-server';
 
@@ -17,6 +19,48 @@ const certInfo: Command = {
     const own = certificates.find((one) => one.filename === 'proxy.pem') ?? certificates[0];
     if (typeof own?.pem !== 'string') throw new Error('unable to read the certificate: the server has none');
     context.stdout.write(certificateText(own.pem));
+  },
+};
+
+const certUpdate: Command = {
+  words: ['cert', 'update'],
+  description: "Make the server's certificate and keys where they are missing; a running server uses a new certificate at once.",
+  parameters: parameters({}, { force: flag('Make a new certificate and key also where there are some. Clients and peers then need the new fingerprint.') }),
+  positional: [],
+  run: async (context, given) => {
+    // What is missing was made when the server, or this program in its place, started.
+    await context.api.call('GET', '/nodes/localhost/certificates/info');
+    if (given['force'] === true) await context.api.call('DELETE', '/nodes/localhost/certificates/custom');
+  },
+};
+
+const showNode: Command = {
+  words: ['node', 'show'],
+  description: 'Show the configuration of the node.',
+  parameters: parameters({}, outputFormatOption),
+  positional: [],
+  run: async (context, given) => {
+    const { data } = await context.api.call('GET', '/nodes/localhost/config');
+    showData(context, { kind: 'object', fields: plainColumns(nodeConfigNames.toSorted().join(' ')) }, data, given);
+  },
+};
+
+const updateNode: Command = {
+  words: ['node', 'update'],
+  description: 'Change the configuration of the node.',
+  parameters: parameters({}, { ...nodeConfigSchema.properties, 'default-lang': oneOf([...nodeLanguages], 'Language of the web interface.'), ...deleteOption(nodeConfigNames), ...digestOption }),
+  positional: [],
+  run: quietCall('PUT', '/nodes/localhost/config'),
+};
+
+const serverIdentity: Command = {
+  words: ['node', 'server-identity'],
+  description: 'Show the identity of this server.',
+  parameters: parameters({}, outputFormatOption),
+  positional: [],
+  run: async (context, given) => {
+    const { data } = await context.api.call('GET', '/nodes/localhost/identity', forApi(given));
+    showData(context, { kind: 'object', fields: plainColumns('pbs-instance-id') }, data, given);
   },
 };
 
@@ -47,4 +91,4 @@ export function versionCommand(version: string): Command {
   };
 }
 
-export const nodeCommands: readonly Command[] = [certInfo, versions];
+export const nodeCommands: readonly Command[] = [certInfo, certUpdate, showNode, updateNode, serverIdentity, versions];

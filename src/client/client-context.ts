@@ -39,5 +39,5 @@ export interface ClientContext {
   readonly trusted?: readonly string[] | undefined;
 }
 
-/** A command of the client; values have no completions yet. */
-export type ClientCommand = terminal.Command<ClientContext, null>;
+/** A command of the client. Completions of values are asked with its own context. */
+export type ClientCommand = terminal.Command<ClientContext, ClientContext>;

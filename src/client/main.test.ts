@@ -70,3 +70,25 @@ test('completion of words and options', async (t) => {
   assert.deepEqual(await complete('farshore-client restore vm/100 --key'), ['--keyfd', '--keyfile']);
   assert.deepEqual(await complete('farshore-client restore --crypt-mode s'), ['sign-only']);
 });
+
+test('completion of what a server holds', async (t) => {
+  const server = await clientServer(t);
+  const home = await ClientHome.make(t, server);
+  const complete = async (line: string): Promise<string[]> => {
+    const run = await home.run(['bashcomplete'], { completion: { line, point: String(line.length) } });
+    assert.deepEqual([run.stderr, run.exit], ['', 0]);
+    return run.stdout.split('\n').slice(0, -1).sort();
+  };
+  const plain = ['host/plain/2025-10-09T08:53:20Z', 'host/plain/2025-10-10T08:53:20Z'];
+  assert.deepEqual(await complete('farshore-client snapshot files host/pl'), plain);
+  assert.deepEqual(await complete('farshore-client restore host/pl'), ['host/plain', ...plain]);
+  assert.deepEqual(await complete(`farshore-client restore ${plain[0]} ro`), ['root.pxar']);
+  assert.deepEqual(await complete('farshore-client restore vm/100 '), ['drive-scsi0.img', 'index.json', 'qemu-server.conf'].sort());
+  assert.deepEqual(await complete('farshore-client group forget --ns site-a '), ['ct/200']);
+  assert.deepEqual(await complete('farshore-client list --ns s'), ['site-a', 'site-a/dept-b']);
+  assert.deepEqual(await complete(`farshore-client list --repository a`), [`admin@pbs@127.0.0.1:${server.port}:main`]);
+  assert.deepEqual(await complete('farshore-client diff host/plain host/p'), ['host/plain', ...plain]);
+  // Nobody is asked for a password, and no message is drawn into the line.
+  const locked = await home.run(['bashcomplete'], { env: { PBS_PASSWORD: null, XDG_RUNTIME_DIR: null }, completion: { line: 'farshore-client list --ns s', point: '27' } });
+  assert.deepEqual([locked.stdout, locked.stderr, locked.exit], ['', '', 0]);
+});

@@ -3,6 +3,7 @@ import { completionText } from '../terminal/completion.ts';
 import { helpCommand } from '../terminal/help.ts';
 import { runProgram } from '../terminal/program.ts';
 import type { ClientCommand, ClientContext } from './client-context.ts';
+import { withCompletions } from './completions.ts';
 import { backupCommands } from './commands/backup.ts';
 import { benchmarkCommands } from './commands/benchmark.ts';
 import { catalogCommands } from './commands/catalog.ts';
@@ -45,7 +46,7 @@ export const clientCommands: readonly ClientCommand[] = [
 
 /** The command tree with `help`. */
 export function clientTree(): CommandNode<ClientCommand> {
-  const tree: CommandNode<ClientCommand> = commandTree<ClientCommand>([...clientCommands, helpCommand(() => tree)]);
+  const tree: CommandNode<ClientCommand> = commandTree<ClientCommand>([...clientCommands.map(withCompletions), helpCommand(() => tree)]);
   return tree;
 }
 
@@ -53,7 +54,7 @@ export function clientTree(): CommandNode<ClientCommand> {
 export async function runClient(argv: readonly string[], io: ClientIo): Promise<number> {
   const tree = clientTree();
   if (argv[0] === 'bashcomplete') {
-    io.stdout.write(await completionText(tree, io.completion.line, io.completion.point, null));
+    io.stdout.write(await completionText(tree, io.completion.line, io.completion.point, io));
     return 0;
   }
   const alias = snapshotAliases.get(argv[0] ?? '');

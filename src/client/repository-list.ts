@@ -34,3 +34,8 @@ export async function countRepository(cacheFolder: string, repository: string): 
     if (errorCode(e) === '') throw e;
   }
 }
+
+/** Repositories that were used, the one used most first. */
+export async function repositoriesByUse(cacheFolder: string): Promise<string[]> {
+  return [...(await readCounts(join(cacheFolder, 'repo-list')))].sort(([, a], [, b]) => b - a).map(([repository]) => repository);
+}

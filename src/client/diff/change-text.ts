@@ -51,8 +51,7 @@ function entryData(entry: ArchiveEntry): Record<string, unknown> {
 export function changeData(change: TreeChange): Record<string, unknown> {
   const path = Buffer.concat([Buffer.from('/'), change.path]);
   const named = { change: change.change, path: path.toString(), filepath: path.toString('base64') };
-  if (change.change === 'added') return { ...named, after: entryData(change.entry) };
-  if (change.change === 'removed') return { ...named, before: entryData(change.entry) };
+  if (change.change !== 'changed') return { ...named, [change.change === 'added' ? 'after' : 'before']: entryData(change.entry) };
   return { ...named, before: entryData(change.before), after: entryData(change.after), fields: change.fields, content: change.content };
 }
 

@@ -61,7 +61,7 @@ const groupsAndSnapshots: ClientCompletion = async (context, given) => {
 
 /** Archives of the snapshot on the line, of a group those of its newest one. */
 const archives: ClientCompletion = async (context, given) => {
-  const path = parseSnapshotOrGroupPath(String(given['snapshot'] ?? given['snapshot-a'] ?? ''));
+  const path = parseSnapshotOrGroupPath((given['snapshot'] ?? given['snapshot-a'] ?? '') as string);
   const ns = explicitNamespace(given);
   return asked(context, given, async (connection) => {
     const snapshot = 'snapshot' in path ? path.snapshot : await newestSnapshot(connection, ns, path.group, silent);

@@ -2,6 +2,7 @@ import { ConfigError, toError } from '../base/errors.ts';
 import { isAuthId } from '../format/auth-id.ts';
 import { maxNamespaceDepth, namespaceDepth, parseNamespace } from '../format/backup-path.ts';
 import { parseHumanByte } from '../format/human-byte.ts';
+import { parseHttpProxy, type HttpProxy } from '../protocol/http-proxy.ts';
 import { RateLimiter } from '../protocol/rate-limit.ts';
 import type { Parameters } from '../terminal/command.ts';
 import type { ClientContext } from './client-context.ts';
@@ -60,6 +61,15 @@ export function ticketCache(context: ClientContext): TicketCache {
   return new TicketCache(context.folders.runtime, context.clock);
 }
 
+/** Of `ALL_PROXY`; undefined when it is not set. ConfigError `config.proxy`. */
+function givenProxy({ variables, stderr }: ClientContext): HttpProxy | undefined {
+  const text = variables['ALL_PROXY'];
+  if (text === undefined || text === '') return undefined;
+  const proxy = parseHttpProxy(text);
+  stderr.write(`Using proxy connection: ${proxy.host}:${proxy.port}\n`);
+  return proxy;
+}
+
 export interface ConnectOptions {
   signal?: AbortSignal | undefined;
 }
@@ -69,7 +79,9 @@ export async function connect(context: ClientContext, repository: Repository, gi
   const rate = text(given, 'rate');
   const burst = text(given, 'burst');
   const [bytes, burstBytes] = [rate, burst].map((value) => (value === undefined ? undefined : parseHumanByte(value)));
+  const proxy = givenProxy(context);
   const connection = await ServerConnection.open(repository, {
+    proxy,
     password: async () => environmentValue(context.variables, 'PBS_PASSWORD'),
     expectedFingerprint: await optionalValue(context, 'PBS_FINGERPRINT'),
     tickets: ticketCache(context),

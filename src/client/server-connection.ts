@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { ConfigError, NetworkError, toError } from '../base/errors.ts';
 import type { BackupSnapshot } from '../format/backup-path.ts';
 import { BackupClient } from '../protocol/backup-client.ts';
+import type { HttpProxy } from '../protocol/http-proxy.ts';
 import { CertificateError } from '../protocol/network-error.ts';
 import type { QueryParameters } from '../protocol/query.ts';
 import type { RateLimiter } from '../protocol/rate-limit.ts';
@@ -24,6 +25,8 @@ export interface ConnectionParts {
   tickets: TicketCache;
   fingerprints: KnownFingerprints;
   prompter: Prompter;
+  /** `ALL_PROXY`. */
+  proxy?: HttpProxy | undefined;
   /** Log lines. */
   stderr: TextSink;
   clock?: Clock | undefined;
@@ -53,7 +56,7 @@ export class ServerConnection {
    */
   static async open(repository: Repository, parts: ConnectionParts): Promise<ServerConnection> {
     const secret = await findSecret(repository, parts);
-    const fields = { host: repositoryHost(repository), port: repositoryPort(repository), authId: repositoryAuthId(repository), secret };
+    const fields = { host: repositoryHost(repository), port: repositoryPort(repository), authId: repositoryAuthId(repository), secret, proxy: parts.proxy };
     const endpoint = await withAcceptedCertificate(fields, parts);
     const { limiter, signal, trusted, clock } = parts;
     const rest = new RestClient(endpoint, { limiter, signal, trusted, clock });
@@ -167,6 +170,7 @@ interface EndpointFields {
   port: number;
   authId: string;
   secret: string;
+  proxy: HttpProxy | undefined;
 }
 
 /**

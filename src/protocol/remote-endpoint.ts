@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { isIPv6 } from 'node:net';
 import { inspect } from 'node:util';
 import { ConfigError } from '../base/errors.ts';
+import type { HttpProxy } from './http-proxy.ts';
 
 /** Port when a remote entry names none (spec sync 1.1). */
 export const defaultRemotePort = 8007;
@@ -17,6 +18,8 @@ export interface RemoteEndpointFields {
   secret: string;
   /** SHA-256 of the certificate, 32 hex pairs joined by `:`, either case. When given, it pins. */
   fingerprint?: string | undefined;
+  /** Connections go through it. */
+  proxy?: HttpProxy | undefined;
 }
 
 const fingerprintPattern = /^[0-9a-f]{2}(?::[0-9a-f]{2}){31}$/;
@@ -39,6 +42,7 @@ export class RemoteEndpoint {
   readonly authId: string;
   /** Lower case. */
   readonly fingerprint: string | undefined;
+  readonly #proxy: HttpProxy | undefined;
   readonly #secret: string;
 
   /** ConfigError `config.fingerprint`, `config.host` or `config.secret` for values that no connection can use. */
@@ -56,6 +60,12 @@ export class RemoteEndpoint {
     this.authId = fields.authId;
     this.fingerprint = fields.fingerprint === undefined ? undefined : parseFingerprint(fields.fingerprint);
     this.#secret = fields.secret;
+    this.#proxy = fields.proxy;
+  }
+
+  /** Its credentials are not shown with the endpoint. */
+  get proxy(): HttpProxy | undefined {
+    return this.#proxy;
   }
 
   get secret(): string {

@@ -4,6 +4,7 @@ import { connect as startTls, createSecureContext, getCACertificates } from 'nod
 import type { SecureContext, TLSSocket } from 'node:tls';
 import { AbortedError, errorCode } from '../base/errors.ts';
 import { throwIfAborted } from '../base/async.ts';
+import { openTunnel } from './http-proxy.ts';
 import { CertificateError, classifyNetworkError, networkError } from './network-error.ts';
 import { ThrottledSocket } from './rate-limit.ts';
 import type { RateLimiter } from './rate-limit.ts';
@@ -45,13 +46,17 @@ export async function connectTls(endpoint: RemoteEndpoint, options: ConnectOptio
   return secureSocket(endpoint, tcp, options);
 }
 
-/** The TCP part of connectTls. */
+/** The TCP part of connectTls, through the endpoint's proxy where it has one. */
 export async function connectSocket(endpoint: RemoteEndpoint, options: ConnectOptions = {}): Promise<Socket> {
   throwIfAborted(options.signal);
-  const socket = connectTcp({ host: endpoint.host, port: endpoint.port, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveIdleMs });
+  const { host, port } = endpoint.proxy ?? endpoint;
+  const socket = connectTcp({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveIdleMs });
   const limitMs = options.connectTimeoutMs ?? connectTimeoutMs;
   await settled(options.signal, limitMs, (resolve, reject) => {
-    socket.once('connect', resolve);
+    socket.once('connect', () => {
+      if (endpoint.proxy === undefined) resolve();
+      else openTunnel(socket, endpoint.proxy, endpoint.authority).then(resolve, reject);
+    });
     socket.once('error', (e) => reject(classifyNetworkError(e, endpoint, 'connect')));
     return () => networkError('net.timeout', `${endpoint.authority} does not answer within ${limitMs / 1000} s`);
   }).catch((e: unknown) => {

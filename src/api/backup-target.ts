@@ -117,6 +117,10 @@ export class BackupTarget implements BackupStore, AsyncDisposable {
     return this.#store.chunks.insert(digest, blob);
   }
 
+  async touchChunk(digest: Digest): Promise<boolean> {
+    return this.#store.chunks.touch(digest);
+  }
+
   async storeBlob(fileName: string, blob: Uint8Array): Promise<void> {
     if (fileName === manifestFileName) {
       this.#manifest = blob;

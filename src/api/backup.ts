@@ -8,6 +8,8 @@ import { backupId, backupTime, backupType, datastoreName, flag, namespace } from
 import { namespaceExists } from '../datastore/namespaces.ts';
 import { groupText, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
 import { backupProtocol, serveBackupSession } from '../protocol/backup-endpoints.ts';
+import { Deliveries } from '../replication/deliveries.ts';
+import type { JournalLease } from '../replication/journals.ts';
 import type { TaskContext, TaskStarter } from '../schedule/worker-task.ts';
 import { BackupTarget } from './backup-target.ts';
 import type { DatastoreLease, Datastores } from './datastores.ts';
@@ -21,6 +23,8 @@ export interface BackupParts {
   tasks: TaskStarter;
   /** Verifies new snapshots where the datastore asks for it. */
   verifications: Pick<VerifyRuns, 'startNew'>;
+  /** What a user has uploaded into a datastore. */
+  uploadsOf: (store: string, authId: string) => JournalLease;
   /** The server's log: a verification that could not be started. */
   log: ProgressLog;
 }
@@ -38,6 +42,7 @@ export function backupEndpoints(parts: BackupParts): Endpoint[] {
         'backup-type': backupType,
         benchmark: Type.Optional(flag('Job is a benchmark (do not keep data).')),
         debug: Type.Optional(flag('Log every request in the task log.')),
+        'farshore-deliveries': Type.Optional(flag('Remember what is uploaded, and tell its uploader when it is pushed again.')),
         'no-cache': Type.Optional(flag('Without the local chunk cache (S3 datastores only).')),
         ns: Type.Optional(namespace),
         store: datastoreName,
@@ -55,7 +60,7 @@ export function backupEndpoints(parts: BackupParts): Endpoint[] {
         if (!(await namespaceExists(lease.store, ns))) throw new HttpError(404, 'namespace not found');
         checkBenchmark(snapshot, benchmark);
         const target = held.use(await BackupTarget.open(lease.store, ns, snapshot, { authId: caller.authId, benchmark }));
-        await startSession(parts, { lease, target, namespace: ns, snapshot, caller, benchmark, debug: p.debug ?? false }, upgrade);
+        await startSession(parts, { lease, target, namespace: ns, snapshot, caller, benchmark, debug: p.debug ?? false, deliveries: p['farshore-deliveries'] ?? false }, upgrade);
         // The task lets go of them from here on.
         held.move();
       },
@@ -78,6 +83,8 @@ interface Session {
   caller: Caller;
   benchmark: boolean;
   debug: boolean;
+  /** The client asked that its uploads are remembered. */
+  deliveries: boolean;
 }
 
 /**
@@ -92,7 +99,7 @@ async function startSession(parts: BackupParts, session: Session, upgrade: Upgra
   upgraded.promise.catch(() => {});
   const workerId = `${lease.record.name}:${groupText(snapshot)}`;
   const task = await parts.tasks.start({ workerType: benchmark ? 'benchmark' : 'backup', workerId, authId: caller.authId }, (context) =>
-    runSession(session, context, { begun: begun.resolve, socket: upgraded.promise }),
+    runSession(parts, session, context, { begun: begun.resolve, socket: upgraded.promise }),
   );
   void task.finished.then(async (result) => {
     begun.reject(result.state === 'Error' ? new HttpError(400, result.message) : new AbortedError());
@@ -115,13 +122,16 @@ async function startSession(parts: BackupParts, session: Session, upgrade: Upgra
 }
 
 /** Body of the task. The snapshot is removed, if need be, before the task has its result. */
-async function runSession(session: Session, { log, signal }: TaskContext, steps: { begun: () => void; socket: Promise<Duplex> }): Promise<void> {
+async function runSession({ uploadsOf }: BackupParts, session: Session, { log, signal }: TaskContext, steps: { begun: () => void; socket: Promise<Duplex> }): Promise<void> {
   const { lease, target, caller, benchmark, debug } = session;
   try {
     target.begin();
     log.info(`starting new ${benchmark ? 'benchmark' : 'backup'} on datastore '${lease.record.name}' from ${caller.remoteAddress}: ${JSON.stringify(target.snapshotPath)}`);
     steps.begun();
-    await serveBackupSession(await steps.socket, { store: target, log, debug, benchmark, signal });
+    using deliveries = session.deliveries && !benchmark ? new Deliveries(uploadsOf(lease.record.name, caller.authId)) : null;
+    await serveBackupSession(await steps.socket, { store: target, log, debug, benchmark, signal, deliveries });
+    // A finished backup is on the disk.
+    deliveries?.beginFlush()();
   } finally {
     await release(session, log);
   }

@@ -6,7 +6,7 @@ import type { ProgressLog } from '../base/log.ts';
 import type { IndexKind } from '../format/chunk-index.ts';
 import { maxChunkEncodedSize, maxChunkPlainSize } from '../format/data-blob.ts';
 import { BackupSession, maxWriters } from './backup-session.ts';
-import type { BackupStore } from './backup-store.ts';
+import type { BackupStore, EarlierDeliveries } from './backup-store.ts';
 import { serveSession, sessionEndpoint, type SessionEndpoint, type SessionExchange } from './h2-session-server.ts';
 
 export const backupProtocol = 'proxmox-backup-protocol-v1';
@@ -29,6 +29,8 @@ export interface BackupSessionOptions {
   debug: boolean;
   benchmark: boolean;
   signal: AbortSignal;
+  /** The client wants to know what it delivered before. */
+  deliveries?: EarlierDeliveries | null;
 }
 
 /**
@@ -36,10 +38,10 @@ export interface BackupSessionOptions {
  * for a benchmark in any case. Rejects when it ended before: AbortedError, NetworkError. What was written is the caller's to remove then.
  */
 export async function serveBackupSession(socket: Duplex, options: BackupSessionOptions): Promise<void> {
-  const { store, log, debug, benchmark, signal } = options;
+  const { store, log, debug, benchmark, signal, deliveries = null } = options;
   if (debug) log.info('protocol upgrade done');
-  const session = new BackupSession(store, { log, debug });
-  const end = await serveSession(socket, { endpoints: backupEndpoints(session), log, debug, signal, streamWindow });
+  const session = new BackupSession(store, { log, debug, deliveries });
+  const end = await serveSession(socket, { endpoints: [...backupEndpoints(session), ...(deliveries === null ? [] : deliveryEndpoints(session))], log, debug, signal, streamWindow });
   await session.end();
   if (benchmark) {
     log.info('benchmark finished successfully');
@@ -79,6 +81,18 @@ export function backupEndpoints(session: BackupSession): SessionEndpoint[] {
     sessionEndpoint({ method: 'GET', path: '/previous_backup_time', parameters: Type.Object({}), handler: () => Promise.resolve(session.previousTime()) }),
     sessionEndpoint({ method: 'POST', path: '/finish', parameters: Type.Object({}), handler: () => session.finish() }),
     sessionEndpoint({ method: 'POST', path: '/speedtest', body: 'stream', parameters: Type.Object({}), handler: (_, exchange) => discard(exchange) }),
+  ];
+}
+
+/** Farshore's own (docs/compatibility.md, `deliveries`). */
+function deliveryEndpoints(session: BackupSession): SessionEndpoint[] {
+  return [
+    sessionEndpoint({
+      method: 'POST',
+      path: '/farshore_delivered',
+      parameters: Type.Object({ 'digest-list': Type.Array(digestText), 'size-list': Type.Array(Type.Integer({ minimum: 1, maximum: maxChunkPlainSize })) }),
+      handler: (p) => session.delivered(p['digest-list'].map((text) => parseDigest(text)!), p['size-list']),
+    }),
   ];
 }
 

@@ -5,7 +5,7 @@ import { errorChain, HttpError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import type { IndexKind } from '../format/chunk-index.ts';
 import { maxChunkPlainSize } from '../format/data-blob.ts';
-import type { BackupStore, PreviousBackup, PreviousIndex, UploadStatistics } from './backup-store.ts';
+import type { BackupStore, EarlierDeliveries, PreviousBackup, PreviousIndex, UploadStatistics } from './backup-store.ts';
 import { UploadIntake, type AnnouncedChunk } from './chunk-upload.ts';
 import { RawReply, type SessionExchange } from './h2-session-server.ts';
 import { IndexUpload, type AnnouncedIndex } from './index-upload.ts';
@@ -23,6 +23,7 @@ export class BackupSession {
   readonly #store: BackupStore;
   readonly #log: ProgressLog;
   readonly #debug: boolean;
+  readonly #deliveries: EarlierDeliveries | null;
   readonly #known = new KnownChunks();
   readonly #intake = new UploadIntake();
   readonly #writers = new Map<number, IndexUpload>();
@@ -33,7 +34,8 @@ export class BackupSession {
   #fileCount = 0;
   #phase: 'active' | 'finishing' | 'finished' = 'active';
 
-  constructor(store: BackupStore, options: { log: ProgressLog; debug: boolean }) {
+  constructor(store: BackupStore, options: { log: ProgressLog; debug: boolean; deliveries?: EarlierDeliveries | null }) {
+    this.#deliveries = options.deliveries ?? null;
     this.#store = store;
     this.#log = options.log;
     this.#debug = options.debug;
@@ -111,7 +113,25 @@ export class BackupSession {
     this.#requireActive();
     this.#writer(kind, wid).countUpload(announced.size, stored);
     this.#known.add(announced.digest, announced.size);
+    this.#deliveries?.add(announced.digest, announced.size);
     if (this.#debug) this.#log.info(`upload_chunk done: ${announced.size} bytes, ${toHex(announced.digest)}`);
+  }
+
+  /**
+   * Which of these chunks the client delivered before and are still there, as a string of `0` and `1`; these are known then. Farshore's own: only for a
+   * client that asked for it when the session began.
+   */
+  async delivered(digests: readonly Digest[], sizes: readonly number[]): Promise<string> {
+    this.#requireActive();
+    if (digests.length !== sizes.length) throw new HttpError(400, `size list has wrong length (${sizes.length} != ${digests.length})`);
+    const answer: string[] = [];
+    for (const [i, digest] of digests.entries()) {
+      const size = sizes[i]!;
+      const isThere = this.#deliveries?.has(digest, size) === true && (await this.#store.touchChunk(digest));
+      if (isThere) this.#known.add(digest, size);
+      answer.push(isThere ? '1' : '0');
+    }
+    return answer.join('');
   }
 
   /** Appends chunks in order; on a fault those before it stay appended. */

@@ -2,6 +2,12 @@ import type { Readable } from 'node:stream';
 import type { Digest } from '../base/bytes.ts';
 import type { IndexEntry } from '../format/chunk-index.ts';
 
+/** What the client of a session delivered before, in this session or another one, with the plain sizes that were checked. */
+export interface EarlierDeliveries {
+  add(digest: Digest, size: number): void;
+  has(digest: Digest, size: number): boolean;
+}
+
 /** What a backup session writes to (spec backup-protocol 4). The maker holds group, snapshot, base and chunk store locks. Failures are FarshoreErrors. */
 export interface BackupStore {
   /** Below the datastore, as the task log prints it: `ns/a/host/demo/2026-11-24T08:00:00Z`. */
@@ -15,6 +21,9 @@ export interface BackupStore {
 
   /** Stores a checked chunk. `storedSize`: bytes of what is stored now, by this call or before it. */
   insertChunk(digest: Digest, blob: Uint8Array): Promise<{ duplicate: boolean; storedSize: number }>;
+
+  /** Marks the chunk as used now; false when it is missing. */
+  touchChunk(digest: Digest): Promise<boolean>;
 
   /** Stores a checked blob, replacing one of that name. The manifest takes effect by `finish`. */
   storeBlob(fileName: string, blob: Uint8Array): Promise<void>;

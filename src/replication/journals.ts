@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ProgressLog } from '../base/log.ts';
@@ -42,6 +43,11 @@ export class Journals {
    */
   ofPush(store: string, name: string, remoteStore: string, identity: string): JournalLease {
     return this.#lease(store, join('push', name, remoteStore), identity);
+  }
+
+  /** What the user `authId` has uploaded into `store`. */
+  ofUploader(store: string, authId: string): JournalLease {
+    return this.#lease(store, join('uploads', createHash('sha256').update(authId).digest('hex')), authId);
   }
 
   /**

@@ -7,7 +7,7 @@ import { rangeTexts } from './index-ranges.ts';
 import { edgeSchema, maxEdges, type ReplicationEdge } from './loops.ts';
 
 /** What this version can do beyond the reference, by the names that peers ask for. */
-export const peerCapabilities = ['chunk-sizes', 'replication-edges'] as const;
+export const peerCapabilities = ['chunk-sizes', 'replication-edges', 'deliveries'] as const;
 export type PeerCapability = (typeof peerCapabilities)[number];
 
 const identitySchema = Type.Object({ 'instance-id': Type.String({ pattern: '^[0-9a-f]{32}$' }), capabilities: Type.Array(Type.String({ maxLength: 64 }), { maxItems: 256 }) });

@@ -56,30 +56,51 @@ export class RemoteGroupSession implements TargetGroupSession {
   }
 
   async #openSession(snapshot: BackupSnapshot, again: boolean): Promise<BackupClient> {
-    const { endpoint, store, namespace, limiter, signal, stallTimeoutMs, rest, abilities } = this.#options;
     try {
-      return await BackupClient.open(endpoint, {
-        store,
-        ns: namespace,
-        backupType: snapshot.type,
-        backupId: snapshot.id,
-        backupTime: snapshot.time,
-        debug: false,
-        limiter,
-        signal,
-        deliveries: abilities.deliveries,
-        authHeaders: () => rest.authHeaders(),
-        ...(stallTimeoutMs === undefined ? {} : { stallTimeoutMs }),
-      });
+      return await this.#connect(snapshot);
     } catch (e) {
       if (!(e instanceof HttpError) || e.status !== 400) throw e;
-      // The remote removes what the broken session left, or does not know yet that it is broken.
-      if (again && /lock|already exists/i.test(e.message)) throw new NetworkError('net.busy', `the remote has not ended the broken session yet: ${e.message}`, { cause: e });
       if (/already exists/.test(e.message)) {
-        throw new FarshoreError('sync.leftover', `the remote has an unfinished snapshot of that time: ${e.message}`, { cause: e, hint: `if nobody is writing it, remove ${snapshotText(snapshot)} at the remote` });
-      }
+        if (await this.#removeLeftover(snapshot)) return this.#connect(snapshot);
+        if (!again) throw new FarshoreError('sync.leftover', `the remote has an unfinished snapshot of that time: ${e.message}`, { cause: e, hint: `if nobody is writing it, remove ${snapshotText(snapshot)} at the remote` });
+      } else if (!again || !/lock/i.test(e.message)) throw e;
+      // The remote removes what the broken session left, or does not know yet that it is broken.
+      throw new NetworkError('net.busy', `the remote has not ended the broken session yet: ${e.message}`, { cause: e });
+    }
+  }
+
+  async #connect(snapshot: BackupSnapshot): Promise<BackupClient> {
+    const { endpoint, store, namespace, limiter, signal, stallTimeoutMs, rest, abilities } = this.#options;
+    return BackupClient.open(endpoint, {
+      store,
+      ns: namespace,
+      backupType: snapshot.type,
+      backupId: snapshot.id,
+      backupTime: snapshot.time,
+      debug: false,
+      limiter,
+      signal,
+      deliveries: abilities.deliveries,
+      authHeaders: () => rest.authHeaders(),
+      ...(stallTimeoutMs === undefined ? {} : { stallTimeoutMs }),
+    });
+  }
+
+  /**
+   * A remote that was killed keeps the folder of a session without manifest, which is no backup and would bar this one for ever. One that a session works
+   * on is locked, so that the remote refuses. False: it is not there, or may not be removed.
+   */
+  async #removeLeftover(snapshot: BackupSnapshot): Promise<boolean> {
+    const found = (await this.#options.list()).find((one) => one.time === snapshot.time);
+    if (found === undefined || found.finished || found.protected || found.files.includes(manifestFileName)) return false;
+    try {
+      await this.#delete(snapshot);
+    } catch (e) {
+      if (e instanceof HttpError) return false;
       throw e;
     }
+    this.#options.log.info(`${formatBackupTime(snapshot.time)}: removed what a broken session had left at the remote`);
+    return true;
   }
 
   async #manifest(snapshot: BackupSnapshot): Promise<Buffer> {
@@ -96,9 +117,13 @@ export class RemoteGroupSession implements TargetGroupSession {
   }
 
   async removeSnapshot(snapshot: BackupSnapshot): Promise<void> {
-    const { store, namespace, rest, line, mayRemove } = this.#options;
-    const refused = mayRemove(namespace);
+    const refused = this.#options.mayRemove(this.#options.namespace);
     if (refused !== null) throw new FarshoreError('sync.permission', refused);
+    await this.#delete(snapshot);
+  }
+
+  async #delete(snapshot: BackupSnapshot): Promise<void> {
+    const { store, namespace, rest, line } = this.#options;
     await line.run(`snapshot ${formatBackupTime(snapshot.time)}`, () =>
       rest.delete(`admin/datastore/${store}/snapshots`, {
         'backup-type': snapshot.type,

@@ -8,6 +8,7 @@ import { RestClient } from '../protocol/rest-client.ts';
 import type { FlightControl } from './flight-control.ts';
 import { LineRetry, type RetryPolicy } from './line-retry.ts';
 import { asList, parseListedNamespace } from './listing.ts';
+import { Peer } from './peer.ts';
 import type { RemovedGroup, ReplicationTarget, TargetGroup, TargetGroupSession } from './ports.ts';
 import { RemoteGroupSession } from './remote-group.ts';
 import { parseListedOwner, parseListedTarget, type ListedTarget } from './target-listing.ts';
@@ -70,20 +71,8 @@ export class RemoteTarget implements ReplicationTarget {
       throw new FarshoreError('sync.remote-version', `remote '${this.#options.remote}' has version ${version.join('.')}: pushing needs ${oldestVersion.join('.')} or later`);
     }
     this.#options.flight.observeRoundTrip(this.#rest.shortestHandshakeMs);
-    this.#abilities = { countsRemovals: isAtLeast(version, countingVersion), deliveries: await this.#hasDeliveries() };
+    this.#abilities = { countsRemovals: isAtLeast(version, countingVersion), deliveries: await this.line.run('capabilities', () => new Peer(this.#rest).can('deliveries')) };
     return { end: () => Promise.resolve() };
-  }
-
-  /** A server that does not know the path has no capabilities beyond the reference's. */
-  async #hasDeliveries(): Promise<boolean> {
-    try {
-      const { data } = await this.line.run('capabilities', () => this.#rest.get('farshore'));
-      const { capabilities } = (typeof data === 'object' && data !== null ? data : {}) as { capabilities?: unknown };
-      return Array.isArray(capabilities) && capabilities.includes('deliveries');
-    } catch (e) {
-      if (e instanceof HttpError) return false;
-      throw e;
-    }
   }
 
   async namespaceExists(namespace: string): Promise<boolean> {

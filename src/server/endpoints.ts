@@ -145,7 +145,7 @@ function contentEndpoints(parts: ApiParts, runs: MaintenanceRuns): Endpoint[] {
   const { datastores, access, accounts, states, tables } = parts;
   return [
     ...readerEndpoints(parts),
-    ...backupEndpoints({ datastores, access, tasks: parts.tasks, verifications: runs.verifications, log: parts.options.log }),
+    ...backupEndpoints({ datastores, access, tasks: parts.tasks, verifications: runs.verifications, uploadsOf: (store, authId) => parts.journals.ofUploader(store, authId), log: parts.options.log }),
     ...chunkSizeEndpoints({ datastores, access }),
     ...replicationEdgeEndpoints({ edgesInto: (store) => parts.syncLoops.edgesInto(store) }),
     ...datastoreListEndpoints({ datastores, access }),

@@ -13,6 +13,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { pruneJobTable, verifyJobTable } from '../../src/config/job-config.ts';
 import { userFile } from '../../src/config/user-config.ts';
+import { Journals } from '../../src/replication/journals.ts';
 import { apiGround, testServer, type ApiGround, type TestServer } from './api-ground.ts';
 import { emptyStore } from './datastore.ts';
 
@@ -46,9 +47,10 @@ export async function backupServer(t: TestContext, options: BackupServerOptions 
   const verifications = new VerifyRuns({ ...ground, jobs: verifyJobTable(ground.paths), isForeignVerification: () => false });
   const collections = new GarbageCollectionRuns({ ...ground, locksRoot: ground.paths.locks, timeZone: 'UTC' });
   const parts = { ...ground, accounts: new Accounts(userFile(ground.paths), systemClock), prunes, verifications, collections };
+  const journals = new Journals(join(ground.paths.state, 'possession'), silentLog);
   const server = await testServer(t, ground, [
     ...versionEndpoints({ programVersion: '0.0.0' }),
-    ...backupEndpoints({ datastores: ground.datastores, access: ground.access, tasks: ground.tasks, verifications, log }),
+    ...backupEndpoints({ datastores: ground.datastores, access: ground.access, tasks: ground.tasks, verifications, uploadsOf: (name, authId) => journals.ofUploader(name, authId), log }),
     ...readerEndpoints({ datastores: ground.datastores, access: ground.access, tasks: ground.tasks, unauthorizedDelayMs: 0 }),
     ...datastoreContentEndpoints(parts),
   ]);

@@ -8,7 +8,7 @@ import { runPxar } from './pxar/program.ts';
 /** `pxar` on this process's streams. */
 export function processPxarIo(): PxarIo {
   const { env, stdin, stdout, stderr } = process;
-  return { stdin, stdout: sinkTo(stdout), stdoutBytes: bytesTo(stdout), stderr: sinkTo(stderr), interrupts: programInterrupts, logLevel: logLevelOf('PXAR_LOG', env['PXAR_LOG'], sinkTo(stderr)) };
+  return { stdin, stdout: sinkTo(stdout), stdoutBytes: bytesTo(stdout), stderr: sinkTo(stderr), interrupts: programInterrupts, searchPath: env['PATH'] ?? '', logLevel: logLevelOf('PXAR_LOG', env['PXAR_LOG'], sinkTo(stderr)) };
 }
 
 /** Runs `farshore-pxar` as this process: `process.argv`, environment, streams. Sets the exit code. */

@@ -128,7 +128,23 @@ function listCommand(io: () => PxarIo, words: readonly string[]): PxarCommand {
   };
 }
 
+function mount(io: () => PxarIo, words: readonly string[]): PxarCommand {
+  return {
+    words: [...words, 'mount'],
+    description: 'Mount the archive to the provided mountpoint via FUSE.',
+    parameters: parameters(
+      { ...archive, mountpoint: text('Mountpoint for the file system.') },
+      { 'payload-input': text("'ppxar' payload input data file to restore split archive."), verbose: flag('Verbose output, running in the foreground (for debugging).', off) },
+    ),
+    positional: ['archive', 'mountpoint'],
+    run: async (_context, p) => {
+      const { mountPxar } = await import('./mount.ts');
+      await mountPxar(p['archive'] as string, given(p, 'payload-input'), p['mountpoint'] as string, io());
+    },
+  };
+}
+
 /** The commands of `pxar` below `words`: archives without a server (spec client-cli 10). `io` is asked for by the one that runs. */
 export function pxarCommands(io: () => PxarIo, words: readonly string[] = []): PxarCommand[] {
-  return [create(io, words), extract(io, words), listCommand(io, words)];
+  return [create(io, words), extract(io, words), listCommand(io, words), mount(io, words)];
 }

@@ -34,6 +34,7 @@ async function pxar(argv: readonly string[], options: { stdin?: Buffer; logLevel
         return () => {};
       },
     },
+    searchPath: process.env['PATH'] ?? '',
     logLevel: options.logLevel ?? 'info',
     completion: { line: undefined, point: undefined },
   });

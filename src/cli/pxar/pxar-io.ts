@@ -11,6 +11,8 @@ export interface PxarIo {
   readonly stdoutBytes: ByteOutput;
   readonly stderr: TextSink;
   readonly interrupts: InterruptSource;
+  /** Folders with programs, for `mount`: `PATH`. */
+  readonly searchPath: string;
   /** Of `PXAR_LOG`. */
   readonly logLevel: LogLevel;
 }

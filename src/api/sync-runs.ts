@@ -1,6 +1,7 @@
 import { AbortedError, errorChain, HttpError } from '../base/errors.ts';
 import type { DigestSet } from '../base/digest-set.ts';
 import { missingSection } from '../config/missing-section.ts';
+import type { ProgressLog } from '../base/log.ts';
 import { systemClock } from '../base/clock.ts';
 import type { AccessControl } from '../access/access-control.ts';
 import { namespaceAclPath } from '../access/datastore-access.ts';
@@ -38,7 +39,9 @@ import { configuredJobs, lockWaitMs, type Trigger } from './job-start.ts';
 import { PushRuns, pushParameters, type PushParameters } from './push-runs.ts';
 import { remoteEndpoint } from './remote-connection.ts';
 import { explain, limiterOf, linePatience, remoteFailure } from './sync-line.ts';
+import { refuseSharedGroups } from './shared-groups.ts';
 import type { SyncLoops } from './sync-loops.ts';
+import { refuseMutualRemoval, type PairedJob } from './sync-pairs.ts';
 import { requireKey } from './sync-permissions.ts';
 
 const jobType = 'syncjob';
@@ -105,6 +108,7 @@ export class SyncRuns {
       client.close();
     }
     const task = await this.#parts.ground.tasks.start({ workerType: 'sync', workerId: parameters.store, authId }, async (context) => {
+      await this.#refusePairs({ ...parameters, 'sync-direction': 'push' }, context.log);
       context.log.info(`push datastore '${parameters.store}' to '${parameters.remote}/${parameters['remote-store']}'`);
       await this.#pushes.run(parameters, authId, context);
       context.log.info(`push datastore '${parameters.store}' end`);
@@ -134,6 +138,7 @@ export class SyncRuns {
       waitMs: lockWaitMs(trigger),
       body: async (context) => {
         const owner = job.owner ?? superuser;
+        await this.#refusePairs(job, context.log);
         if (job['sync-direction'] === 'push') {
           context.log.info(`sync datastore '${job.store}' to '${sourceLabel(job)}'`);
           await this.#pushes.run(pushParameters(job), owner, context);
@@ -144,6 +149,23 @@ export class SyncRuns {
         context.log.info(`sync job '${workerId}' end`);
       },
     });
+  }
+
+  /** Also for jobs that were configured before they got into each other's way, or by another program. */
+  async #refusePairs(job: PairedJob, log: ProgressLog): Promise<void> {
+    const { datastores, remotes } = this.#parts;
+    const jobs = this.#parts.jobs.list().records;
+    const whereIs = (name: string): string => {
+      const remote = remotes.find(name);
+      return remote === undefined ? name : `${remote.host}:${remote.port ?? 8007}`;
+    };
+    try {
+      refuseMutualRemoval(job, jobs, { whereIs, running: true });
+      if (job['sync-direction'] === 'push') await refuseSharedGroups(job, { datastores, jobs, whereIs, log });
+    } catch (e) {
+      explain(log, e);
+      throw e;
+    }
   }
 
   #refuseSelf(parameters: PullParameters): void {

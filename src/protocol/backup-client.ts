@@ -102,8 +102,8 @@ export class BackupClient {
    */
   async delivered(chunks: ReadonlyArray<{ digest: Digest; size: number }>): Promise<boolean[]> {
     const body = JSON.stringify({ 'digest-list': chunks.map(({ digest }) => toHex(digest)), 'size-list': chunks.map(({ size }) => size) });
-    const answer = await this.#session.fetch({ method: 'POST', path: '/farshore-delivered', contentType: 'application/json', body: Buffer.from(body, 'utf8'), maxBytes: maxReplyBytes });
-    const data = this.#data(answer, 'POST /farshore-delivered');
+    const answer = await this.#session.fetch({ method: 'POST', path: '/farshore_delivered', contentType: 'application/json', body: Buffer.from(body, 'utf8'), maxBytes: maxReplyBytes });
+    const data = this.#data(answer, 'POST /farshore_delivered');
     if (typeof data !== 'string' || data.length !== chunks.length || !/^[01]*$/.test(data)) throw this.#strange('what it remembers');
     return Array.from(data, (flag) => flag === '1');
   }

@@ -14,6 +14,7 @@ import type { JobStates } from '../../schedule/job-states.ts';
 import { jsonEndpoint, Reply, type Endpoint } from '../endpoint.ts';
 import { groupFilterList } from '../group-filter-parameter.ts';
 import { maySeeSyncJob, mayModifySyncJob, requireKey } from '../sync-permissions.ts';
+import { refuseMutualRemoval } from '../sync-pairs.ts';
 import { createJob, removeJob, trimmedComment, updateJob, type JobSection } from './job-section.ts';
 
 export interface SyncConfigParts {
@@ -92,13 +93,26 @@ function checkNew(parts: SyncConfigParts, job: SyncJob): void {
   if (job['sync-direction'] !== 'push' && job['active-encryption-key'] !== undefined) throw new HttpError(400, "'active-encryption-key' only applies to push sync jobs");
   checkSyncDepth(job);
   checkKeys(parts, job, { active: true, associated: true });
+  refuseMutualRemoval(job, parts.jobs.list().records);
 }
 
 function refuseBackfillOfPush(job: SyncJob): void {
   if (job['sync-direction'] === 'push') throw new HttpError(400, 'push jobs do not support backfill option: the keep rules of the target are not known here');
 }
 
+/** A change must not bring two jobs into each other's way; those that are already may be changed all the same. */
+function refuseNewPair(parts: SyncConfigParts, before: SyncJob, after: SyncJob): void {
+  const others = parts.jobs.list().records;
+  try {
+    refuseMutualRemoval(before, others);
+  } catch {
+    return;
+  }
+  refuseMutualRemoval(after, others);
+}
+
 function checkChange(parts: SyncConfigParts, given: Partial<SyncJob>, before: SyncJob, after: SyncJob): void {
+  refuseNewPair(parts, before, after);
   if (given['sync-direction'] === 'push' && given['resync-corrupt'] !== undefined) throw new HttpError(400, 'push jobs do not support resync-corrupt option');
   if (given['unmount-on-done'] === true && after['run-on-mount'] !== true) throw new HttpError(400, "'unmount-on-done' can only be set when 'run-on-mount' is enabled");
   if (after['sync-direction'] !== 'push' && after['active-encryption-key'] !== undefined) throw new HttpError(400, "'active-encryption-key' only applies to push sync jobs");

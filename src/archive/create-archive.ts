@@ -42,7 +42,7 @@ export interface ArchiveRequest {
   features?: Partial<AttributeFeatures>;
   /** For split archives: unchanged files are not read again (change detection mode `metadata`). */
   previous?: PreviousArchive | null;
-  /** Entries that may wait for a decision about reuse: with few, small files never fill the chunks that hold them. Default 32768, some 20 MB. */
+  /** Entries that may wait for a decision about reuse: with few, small files never fill the chunks that hold them. Default 16384, some 20 MB. */
   lookAheadLimit?: number;
   log: ProgressLog;
   signal?: AbortSignal;
@@ -54,7 +54,7 @@ export interface ArchiveSummary extends ArchiveCounts {
 }
 
 export const defaultEntriesMax = 1_048_576;
-const defaultLookAhead = 32_768;
+const defaultLookAhead = 16_384;
 /** Everything here but large files runs without waiting: let others have their turn now and then. */
 const entriesPerTurn = 64;
 

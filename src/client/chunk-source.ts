@@ -7,7 +7,7 @@ import type { CryptMode } from '../format/manifest.ts';
 import type { ReaderClient } from '../protocol/reader-client.ts';
 
 /** Fetches and decodes of chunks at the same time, and so the bound of memory: twice as many chunks, encoded and decoded. */
-const chunksAhead = 16;
+const chunksAhead = 8;
 
 /** What is said about a chunk that cannot be what its index names. */
 function damaged(digest: string, cause: unknown): FormatError {

@@ -15,7 +15,9 @@ import { downloadIndex } from './snapshot-contents.ts';
 import type { SnapshotReader } from './steady-reader.ts';
 
 /** Chunks of contents that are fetched ahead when everything is restored. */
-const chunksAhead = 12;
+const chunksAhead = 6;
+/** Contents come front to back: hardly a chunk is wanted again, but files of one chunk may be told in another order than they lie. */
+const chunksKept = 2;
 const pieceLength = 1024 * 1024;
 
 /** How a directory tree is restored (spec client-cli 5). */
@@ -91,10 +93,10 @@ export async function restoreTree(files: TreeFiles, target: string, tree: TreeRe
     progress.clear();
     stderr.write(`${message}\n`);
   };
-  const archive = new ChunkReader(chunkSource(files.archive, parts), index, { ahead: chunksAhead, onChunk });
+  const archive = new ChunkReader(chunkSource(files.archive, parts), index, { ahead: chunksAhead, kept: chunksKept, onChunk });
   // With patterns most of the contents is passed over: nothing is fetched on suspicion.
   const ahead = tree.patterns.length > 0 ? 0 : chunksAhead;
-  const payload = payloadIndex === null ? null : new ChunkReader(chunkSource(files.payload!, parts), payloadIndex, { ahead, onChunk });
+  const payload = payloadIndex === null ? null : new ChunkReader(chunkSource(files.payload!, parts), payloadIndex, { ahead, kept: chunksKept, onChunk });
   const common = { ...request(target, tree), log: { debug: () => {}, info: say, warn: say, error: say }, signal };
   try {
     if (salvages(tree.lostChunks)) await salvageTree(archive, payload, common, tree, say);

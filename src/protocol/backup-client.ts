@@ -14,8 +14,11 @@ export const backupProtocol = 'proxmox-backup-protocol-v1';
 
 /** Answers without a file in them. */
 const maxReplyBytes = 64 * 1024;
-/** Plain bytes of chunks that are encoded and sent at a time, over all archives of the session: more than a fast long line holds. */
-const uploadBudgetBytes = 64 * 1024 * 1024;
+/**
+ * Plain bytes of chunks that are encoded and sent at a time, over all archives of the session: more than a fast long line holds (1 Gbit/s and 150 ms: 18 MiB). Encoded
+ * and in TLS records they take as much once more or twice.
+ */
+const uploadBudgetBytes = 32 * 1024 * 1024;
 
 export interface BackupOptions extends SessionOptions {
   store: string;

@@ -19,7 +19,7 @@ function failed({ path }: BackupSource, why: string): StoreError {
 }
 
 /** Chunks that are kept for the next ones: as many as are under way, about. */
-const mostKept = 24;
+const mostKept = 12;
 
 /**
  * Memory of chunks, used again and again: fresh memory of this size costs many times what reading into it does, since

@@ -28,7 +28,7 @@ import { remoteAclPath, requireKey } from './sync-permissions.ts';
 export type PushParameters = Pick<
   SyncJob,
   | 'store' | 'ns' | 'remote-store' | 'remote-ns' | 'max-depth' | 'group-filter' | 'remove-vanished' | 'transfer-last' | 'encrypted-only' | 'verified-only' | 'worker-threads'
-  | 'rate-in' | 'rate-out' | 'burst-in' | 'burst-out' | 'active-encryption-key'
+  | 'rate-in' | 'rate-out' | 'burst-in' | 'burst-out' | 'active-encryption-key' | 'associated-key'
 > & { remote: string };
 
 export interface PushRunParts {
@@ -62,13 +62,24 @@ export class PushRuns {
     return keys.load(id, 'encrypt');
   }
 
+  /** Keys that were active before; what they encrypted is known again by them. */
+  async #formerKeys({ 'associated-key': ids = [] }: PushParameters, authId: string): Promise<CryptConfig[]> {
+    const { keys, access } = this.#parts;
+    return Promise.all(
+      ids.map(async (id) => {
+        requireKey(keys, access, authId, id, 'decrypt');
+        return keys.load(id, 'decrypt');
+      }),
+    );
+  }
+
   /** Body of a task. `authId`: whose rights count at the source, and for what the remote may be asked. */
   async run(parameters: PushParameters, authId: string, context: TaskContext): Promise<void> {
     const { datastores, access, journals, settings } = this.#parts;
     const endpoint = this.endpoint(parameters);
     const { log, signal } = context;
     using lease = await datastores.open(parameters.store, 'read');
-    const policy = { ...policyOf(parameters, endpoint.authId), encryptionKey: await this.encryptionKey(parameters, authId) };
+    const policy = { ...policyOf(parameters, endpoint.authId), encryptionKey: await this.encryptionKey(parameters, authId), decryptionKeys: await this.#formerKeys(parameters, authId) };
     const flight = new FlightControl(systemClock);
     const { stallTimeoutMs, retry } = linePatience(settings);
     const source = new LocalSource(lease.store, policy.sourceNamespace, sourcePermissions(access, authId, parameters.store));

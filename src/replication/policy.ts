@@ -21,7 +21,7 @@ export interface ReplicationPolicy {
   resyncCorrupt: boolean;
   /** At most this many groups at a time; undefined = as many as the line can use. */
   workerThreads: number | undefined;
-  /** A pull decrypts what is encrypted with one of these. */
+  /** A pull decrypts what is encrypted with one of these; a push knows by them what it encrypted earlier. */
   decryptionKeys?: readonly CryptConfig[] | undefined;
   /** A push encrypts what is plain with this. */
   encryptionKey?: CryptConfig | undefined;

@@ -1,7 +1,9 @@
 import { bytesEqual } from '../base/bytes.ts';
 import { FarshoreError } from '../base/errors.ts';
 import { formatFingerprint, parseFingerprint, type CryptConfig } from '../crypto/crypt-config.ts';
+import { clientLogFileName, manifestFileName } from '../format/backup-path.ts';
 import { keyFingerprintOf, manifestHmac, sameProtectedContent, signManifest, verifyManifestSignature, type Manifest, type ManifestFile } from '../format/manifest.ts';
+import type { SourceSnapshot } from './ports.ts';
 import { Decryption, Encryption, type Recoder } from './recoder.ts';
 
 /** What is done with a snapshot on its way. `note` is for the log, a warning where the job's wish is not met. */
@@ -43,14 +45,30 @@ export function planDecryption(source: Manifest, current: Manifest | null, keys:
   return { kind: 'unchanged', recoder };
 }
 
-/** A push with a key (spec sync 6.4): what is plain is encrypted, what is encrypted goes as it is. */
-export function planEncryption(source: Manifest, crypt: CryptConfig): RecodingPlan {
+/**
+ * A push with a key (spec sync 6.4): what is plain is encrypted, what is encrypted goes as it is. `current`: the manifest of a snapshot that the target has already;
+ * it may have been encrypted with one of the job's former keys.
+ */
+export function planEncryption(source: Manifest, current: Manifest | null, crypt: CryptConfig, formerKeys: readonly CryptConfig[] = []): RecodingPlan {
+  if (current !== null && !sameProtectedContent(source, current) && sourceSignature(current) !== null) {
+    const theirs = keyFingerprintOf(current);
+    const made = [crypt, ...formerKeys].find((key) => theirs !== null && bytesEqual(key.fingerprint, theirs));
+    if (made === undefined) return { kind: 'skip', note: `the copy is encrypted with ${theirs === null ? 'no key' : `key ${formatFingerprint(theirs)}`}, which is none of the job's: it stays as it is` };
+    if (verifyManifestSignature(current, made) === 'valid' && isCopyOf(current, source, made)) return { kind: 'unchanged', recoder: new Encryption(made) };
+  }
   if (source.files.every((file) => file.cryptMode !== 'encrypt')) {
     const manifest = (files: ManifestFile[]): Manifest => signManifest({ ...source, files, unprotected: encryptedUnprotected(source, crypt) }, crypt);
     return { kind: 'recode', recoder: new Encryption(crypt), manifest };
   }
   if (isEncrypted(source)) return { kind: 'plain', note: 'the snapshot is encrypted already: it is pushed as it is' };
   return { kind: 'skip', note: 'only a part of it is encrypted' };
+}
+
+/** On list data: some archives are encrypted, others are not. The manifest is never encrypted, and the log does not count. */
+export function isPartlyEncrypted(snapshot: Pick<SourceSnapshot, 'files'>): boolean {
+  const archives = snapshot.files.filter(({ filename }) => filename !== manifestFileName && filename !== clientLogFileName);
+  const encrypted = archives.filter(({ cryptMode }) => cryptMode === 'encrypt').length;
+  return encrypted > 0 && encrypted < archives.length;
 }
 
 function isEncrypted(manifest: Manifest): boolean {

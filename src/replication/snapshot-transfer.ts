@@ -16,7 +16,7 @@ import type { SnapshotStep } from './plan.ts';
 import type { ReplicationPolicy } from './policy.ts';
 import type { ExpectedContent, ReplicationSource, SnapshotSink, SnapshotSource, TargetGroupSession } from './ports.ts';
 import type { PossessionJournal } from './possession-journal.ts';
-import { planDecryption, planEncryption, type RecodingPlan } from './recoding-plan.ts';
+import { isPartlyEncrypted, planDecryption, planEncryption, type RecodingPlan } from './recoding-plan.ts';
 import type { RecodingTransfer } from './recoding-transfer.ts';
 import type { Recoder } from './recoder.ts';
 import type { ReplicationReport } from './report.ts';
@@ -60,6 +60,12 @@ export interface SnapshotTask {
 /** Brings one snapshot over (spec sync 4.4). It appears in the target whole, after the ones before it, or not at all. */
 export async function transferSnapshot(parts: SnapshotTransferParts, task: SnapshotTask): Promise<SnapshotOutcome> {
   const { step } = task;
+  if (parts.policy.encryptionKey !== undefined && isPartlyEncrypted(step.snapshot)) {
+    // Before a session begins: the remote would have to clean up after it while the next one wants in.
+    task.log.warn(`skipping snapshot ${formatBackupTime(step.snapshot.time)} - only a part of it is encrypted`);
+    await task.previous;
+    return 'filtered';
+  }
   const sink = await task.group.openSnapshot(step.snapshot);
   try {
     const session = await openSource(parts, task);
@@ -203,7 +209,7 @@ class SnapshotRun {
 
   #recodingPlan(manifest: Manifest, current: Manifest | null): RecodingPlan {
     const { decryptionKeys = [], encryptionKey } = this.#parts.policy;
-    const plan = encryptionKey === undefined ? planDecryption(manifest, current, decryptionKeys) : planEncryption(manifest, encryptionKey);
+    const plan = encryptionKey === undefined ? planDecryption(manifest, current, decryptionKeys) : planEncryption(manifest, current, encryptionKey, decryptionKeys);
     if (plan.kind === 'plain' && plan.note !== undefined) this.#task.log[plan.warning === true ? 'warn' : 'info'](`${this.#time}: ${plan.note}`);
     return plan;
   }

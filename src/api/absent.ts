@@ -27,7 +27,8 @@ export type AbsentArea = keyof typeof absentAreas;
 
 /**
  * One method a line, fields apart by two spaces: method and path, permission, answer. Permission: `any`, `public`, `root`, or `A&B@/path`,
- * several of these joined by `+`. Answer: a name of `answers`, or the text of a refusal with `{x}` from the path; none: refused for the area.
+ * several of these joined by `+`. Answer: a name of `answers`, or the text of a refusal with `{x}` from the path, after its status where that is not 400; none:
+ * refused for the area.
  */
 const methods: Record<AbsentArea, string> = {
   tape: `
@@ -38,9 +39,9 @@ GET /config/changer/{name}  Tape.Audit@/tape/device/{name}  no such changer '{na
 PUT /config/changer/{name}  Tape.Modify@/tape/device/{name}  no such changer '{name}'
 GET /config/drive  any  config
 POST /config/drive  Tape.Modify@/tape/device
-DELETE /config/drive/{name}  Tape.Modify@/tape/device/{name}  no such drive '{name}'
-GET /config/drive/{name}  Tape.Audit@/tape/device/{name}  no such drive '{name}'
-PUT /config/drive/{name}  Tape.Modify@/tape/device/{name}  no such drive '{name}'
+DELETE /config/drive/{name}  Tape.Modify@/tape/device/{name}  no such lto '{name}'
+GET /config/drive/{name}  Tape.Audit@/tape/device/{name}  no such lto '{name}'
+PUT /config/drive/{name}  Tape.Modify@/tape/device/{name}  no such lto '{name}'
 GET /config/media-pool  any  config
 POST /config/media-pool  Tape.Modify@/tape/pool
 DELETE /config/media-pool/{name}  Tape.Modify@/tape/pool/{name}  no such pool '{name}'
@@ -154,9 +155,9 @@ GET /config/acme/challenge-schema  any  list
 GET /config/acme/directories  any  list
 GET /config/acme/plugins  Sys.Modify@/system/certificates  acme-plugins
 POST /config/acme/plugins  Sys.Modify@/system/certificates
-DELETE /config/acme/plugins/{id}  Sys.Modify@/system/certificates  no such plugin
-GET /config/acme/plugins/{id}  Sys.Modify@/system/certificates  no such plugin
-PUT /config/acme/plugins/{id}  Sys.Modify@/system/certificates  no such plugin
+DELETE /config/acme/plugins/{id}  Sys.Modify@/system/certificates  404 no such plugin
+GET /config/acme/plugins/{id}  Sys.Modify@/system/certificates  404 no such plugin
+PUT /config/acme/plugins/{id}  Sys.Modify@/system/certificates  404 no such plugin
 GET /config/acme/tos  any  null
 POST /nodes/{node}/certificates/acme/certificate  Sys.Modify@/system/certificates
 PUT /nodes/{node}/certificates/acme/certificate  Sys.Modify@/system/certificates
@@ -234,7 +235,8 @@ function absentMethod(area: AbsentArea, line: string): AbsentMethod {
     handler: async (given) => {
       const found = Object.hasOwn(answers, answer) ? answers[answer] : undefined;
       if (found !== undefined) return found();
-      throw new HttpError(400, answer === '' ? `this server does not have ${absentAreas[area]}` : filled(answer, given));
+      const [, status = '400', text = ''] = /^(?:(\d{3}) )?(.*)$/.exec(answer) ?? [];
+      throw new HttpError(Number(status), text === '' ? `this server does not have ${absentAreas[area]}` : filled(text, given));
     },
   });
   return { area, method, path, endpoint };

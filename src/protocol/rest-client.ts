@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { Agent, request as httpRequest } from 'node:http';
-import type { IncomingMessage, RequestOptions } from 'node:http';
+import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
 import { pipeline } from 'node:stream';
 import type { Duplex, Readable } from 'node:stream';
 import { createInflate } from 'node:zlib';
@@ -304,11 +304,11 @@ class RemoteAgent extends Agent {
       if (at < 0) continue;
       const [socket] = sockets.splice(at, 1);
       if (sockets.length === 0) delete (this.freeSockets as NodeJS.Dict<unknown>)[name];
-      // Node's way to take a socket out of an agent leaves it in the list of idle ones, which has let go of it above.
+      // What Node does when a request takes an idle connection (it has guards against bytes that nobody asked for), and when an upgrade takes it
+      // away from the agent, which is no use while the socket is in the list of idle ones.
+      this.reuseSocket(socket!, {} as ClientRequest);
       socket!.emit('agentRemove');
-      // An idle one does not keep the process alive and has a time limit.
       socket!.setTimeout(0);
-      socket!.ref();
       return this.#connections.get(socket!);
     }
     return undefined;

@@ -35,8 +35,13 @@ export async function serveMount(service: MountService): Promise<void> {
   await using _device = device;
   const session = new FuseSession(device, files, withoutRepetition(log));
   const running = session.run();
-  // Whoever waits for it below hears of an error.
-  running.catch(() => {});
+  // Whoever unmounted has done it: by now something else may be mounted there.
+  let isMounted = true;
+  running.then(
+    () => (isMounted = false),
+    // Whoever waits for it below hears of an error.
+    () => {},
+  );
   const aborted = new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
@@ -51,6 +56,6 @@ export async function serveMount(service: MountService): Promise<void> {
       await before?.();
     }
   } finally {
-    await unmount();
+    if (isMounted) await unmount();
   }
 }

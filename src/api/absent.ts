@@ -54,9 +54,9 @@ GET /config/tape-backup-job/{id}  Tape.Audit@/tape/job/{id}  no such backup '{id
 PUT /config/tape-backup-job/{id}  Tape.Modify@/tape/job/{id}  no such backup '{id}'
 GET /config/tape-encryption-keys  Tape.Audit@/tape/pool  config
 POST /config/tape-encryption-keys  Tape.Modify@/tape/pool
-DELETE /config/tape-encryption-keys/{fingerprint}  Tape.Modify@/tape/pool  no such tape encryption key '{fingerprint}'
-GET /config/tape-encryption-keys/{fingerprint}  Tape.Audit@/tape/pool  no such tape encryption key '{fingerprint}'
-PUT /config/tape-encryption-keys/{fingerprint}  Tape.Modify@/tape/pool  no such tape encryption key '{fingerprint}'
+DELETE /config/tape-encryption-keys/{fingerprint}  Tape.Modify@/tape/pool  404 tape encryption key '{fingerprint}' does not exist.
+GET /config/tape-encryption-keys/{fingerprint}  Tape.Audit@/tape/pool  404 tape encryption key '{fingerprint}' does not exist.
+PUT /config/tape-encryption-keys/{fingerprint}  Tape.Modify@/tape/pool  404 tape encryption key '{fingerprint}' does not exist.
 GET /tape/backup  any  config
 POST /tape/backup  any
 POST /tape/backup/{id}  any  no such backup '{id}'
@@ -243,7 +243,8 @@ function absentMethod(area: AbsentArea, line: string): AbsentMethod {
 }
 
 function filled(text: string, given: Record<string, unknown>): string {
-  return text.replace(/\{([a-z0-9-]+)\}/g, (_, name: string) => String(given[name]));
+  // The reference shows the beginning of a fingerprint.
+  return text.replace(/\{([a-z0-9-]+)\}/g, (_, name: string) => String(given[name]).slice(0, name === 'fingerprint' ? 23 : undefined));
 }
 
 function permissionOf(text: string): Permission {

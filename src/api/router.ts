@@ -16,6 +16,8 @@ import { PathTree, type Place } from './path-tree.ts';
 
 /** Path and query of a REST request (spec rest-api 1). */
 const targetLimit = 3072;
+/** Of a failure's text in the log; callers get it whole. */
+const logLimit = 2000;
 /** Unread rest of a body that is thrown away to keep the connection; more is answered by closing it. */
 const drainLimit = 8 * 1024 * 1024;
 
@@ -238,7 +240,7 @@ export class Router {
   async #answerFailure(exchange: Exchange, format: OutputFormat, target: RequestTarget, e: unknown): Promise<void> {
     const { request, response, upgrade } = exchange;
     const failure = this.#failure(e, `${request.method} ${target.path}`);
-    this.#log.info(`${request.method} ${target.path}: ${failure.status} ${STATUS_CODES[failure.status] ?? ''}: [client ${exchange.trusted?.remoteAddress ?? clientText(request)}] ${failure.message}`);
+    this.#log.info(`${request.method} ${target.path}: ${failure.status} ${STATUS_CODES[failure.status] ?? ''}: [client ${exchange.trusted?.remoteAddress ?? clientText(request)}] ${failure.message.slice(0, logLimit)}`);
     if (upgrade?.taken === true) {
       upgrade.socket.destroy();
       return;

@@ -174,3 +174,12 @@ test('nothing that comes over the wire makes the check throw anything but its an
   fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => void refusal(() => checkPairs(user, decodeForm(text)))));
   fc.assert(fc.property(fc.jsonValue(), (value) => void refusal(() => checkJson(store, value))));
 });
+
+test('nonsense in masses is refused before it costs anything, and is not told back in full', () => {
+  const many = (count: number): string => Array.from({ length: count }, (_, i) => `p${i}=1`).join('&');
+  const isShort = (e: unknown): boolean => e instanceof ParameterError && e.faults.length === 100 && e.message.length < 10_000;
+  assert.throws(() => checkPairs(user, decodeForm(many(5000))), isShort);
+  assert.throws(() => checkJson(user, Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`p${i}`, 1]))), isShort);
+  assert.throws(() => decodeForm(many(10_001)), { status: 400, message: 'more than 10000 parameters' });
+  assert.equal(decodeForm(many(10_000)).length, 10_000);
+});

@@ -5,12 +5,18 @@ import { HttpError } from '../base/errors.ts';
 /** Name of the parameter (`outer/inner`, `name/[0]` inside JSON) and what is wrong with it. */
 export type ParameterFault = readonly [name: string, text: string];
 
+/** More mistakes than anybody reads are not told: nobody shall make a server write megabytes by sending nonsense. */
+const maxFaults = 100;
+/** Of one request in string form. The longest lists of the API have 1024 items. */
+const maxPairs = 10_000;
+
 /** Status 400 with the reference's text for one or several faults (spec rest-api 3.2). Code `http.400`. */
 export class ParameterError extends HttpError {
   readonly faults: readonly ParameterFault[];
 
-  constructor(faults: readonly ParameterFault[]) {
-    assert.ok(faults.length > 0);
+  constructor(all: readonly ParameterFault[]) {
+    assert.ok(all.length > 0);
+    const faults = all.slice(0, maxFaults);
     const [name, text] = faults[0]!;
     super(
       400,
@@ -117,8 +123,11 @@ export function assertParameterSchema(schema: TObject): void {
   assert.equal(ruleOf(schema).kind, 'object');
 }
 
-/** Pairs of a query or of a form body, in order: `+` is a space, broken escapes stay as they are, broken UTF-8 becomes U+FFFD. `_dc` is dropped. */
+/** Pairs of a query or of a form body, in order: `+` is a space, broken escapes stay as they are, broken UTF-8 becomes U+FFFD. `_dc` is dropped. HttpError 400 for more than any method takes. */
 export function decodeForm(text: string): Array<[string, string]> {
+  for (let count = 1, at = text.indexOf('&'); at >= 0; at = text.indexOf('&', at + 1), count += 1) {
+    if (count >= maxPairs) throw new HttpError(400, `more than ${maxPairs} parameters`);
+  }
   // The leading `&` keeps URLSearchParams from taking a `?` away.
   return [...new URLSearchParams(`&${text}`)].filter(([name]) => name !== '_dc');
 }
@@ -132,6 +141,7 @@ export function checkPairs(schema: TObject, pairs: Iterable<readonly [string, st
   const values = newRecord();
   const faults: ParameterFault[] = [];
   for (const [name, text] of pairs) {
+    if (faults.length >= maxFaults) break;
     const field = rule.fields!.get(name);
     if (field === undefined) {
       if (rule.open) values[name] = text;

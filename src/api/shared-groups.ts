@@ -32,6 +32,13 @@ export async function refuseSharedGroups(job: PairedJob, { datastores, jobs, whe
       log.info(`what sync job '${other.id}' brings to the same place cannot be compared: ${errorChain(e)}`);
       continue;
     }
+    const anchor = job['remote-ns'] ?? '';
+    const endangered = job['remove-vanished'] === true ? [...theirs].find((place) => anchor !== '' && place.startsWith(`${anchor}/`)) : undefined;
+    if (endangered !== undefined) {
+      throw new ConfigError('config.sync-pair', `sync job '${other.id}' brings '${endangered}' to a place where this one removes what its own source does not have`, {
+        hint: 'choose a target namespace (remote-ns) that the other job does not write to, or switch remove-vanished off',
+      });
+    }
     const shared = [...own].filter((place) => theirs.has(place));
     if (shared.length === 0) continue;
     const [first] = shared;

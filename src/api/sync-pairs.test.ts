@@ -35,6 +35,8 @@ test('a job that would remove what another brings is refused, from both sides; a
   assert.ok(isRefused(remover, other));
   assert.ok(isRefused(other, remover));
   assert.ok(!isRefused(remover, remover), 'itself');
+  assert.ok(isRefused(remover, { ...other, 'remote-ns': 'x' }), 'the namespace x would vanish');
+  assert.ok(!isRefused({ ...remover, 'remote-ns': 'x' }, other), 'the other one brings nothing to x, as far as its configuration says');
   assert.doesNotThrow(() => refuseMutualRemoval(other, [remover], { running: true }));
   assert.throws(() => refuseMutualRemoval(remover, [other], { running: true }), /sync job 'one' has remove-vanished and would remove what sync job 'two' brings/);
   const { id: _id, ...once } = remover;

@@ -47,11 +47,17 @@ export function crossing(job: PairedJob, other: PairedJob, whereIs: (remote: str
 /** Whether `remover`, which removes what its source does not have, would remove what `other` brings. */
 function wouldRemove(remover: PairedJob, other: PairedJob): boolean {
   if (remover['remove-vanished'] !== true) return false;
+  // Below the other's anchor: whether the other brings anything there depends on its source (shared-groups.ts looks).
+  if (anchorOf(remover) !== anchorOf(other) && isNamespaceWithin(anchorOf(remover), anchorOf(other))) return false;
   // Filters and owners protect groups, but a namespace that has vanished goes with everything in it.
   if (remover['max-depth'] !== 0) return true;
   const isPull = remover['sync-direction'] !== 'push';
   if (isPull && (remover.owner ?? 'root@pam') !== (other.owner ?? 'root@pam')) return false;
   return !areDisjoint(remover['group-filter'] ?? [], other['group-filter'] ?? []);
+}
+
+function anchorOf(job: PairedJob): string {
+  return (job['sync-direction'] === 'push' ? job['remote-ns'] : job.ns) ?? '';
 }
 
 /** True only when no group can pass both: filters by type and by group, which can be compared. */

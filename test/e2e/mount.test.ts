@@ -285,7 +285,7 @@ suite('map', { skip: noLoop }, () => {
     const twice = await run(ground, 'map', snapshot, 'drive-scsi0.img');
     assert.deepEqual([twice.code, twice.stderr.split('\n')[0]], [255, 'Error: the given archive is already mapped, cannot map twice']);
     assert.ok((await run(ground, 'unmap')).stdout.includes(`${device[2]}:\t${name}\n`));
-    assert.deepEqual(await run(ground, 'unmap', `${snapshot}/drive-scsi0.img`), { stdout: '', stderr: '', code: 0 });
+    assert.deepEqual(await run(ground, 'unmap', `${ground.server.port}:main:${snapshot}/drive-scsi0.img`), { stdout: '', stderr: '', code: 0 });
     assert.ok(!(await run(ground, 'unmap')).stdout.includes(name));
     const again = await run(ground, 'unmap', device[2]!);
     assert.deepEqual([again.code, again.stderr.split('\n')[0]], [255, `Error: nothing mapped to ${device[2]}`]);
@@ -301,7 +301,7 @@ suite('map', { skip: noLoop }, () => {
     const device = /mapped on (\S+)/.exec(map.stderr())![1]!;
     map.kill('SIGKILL');
     await map.ended;
-    assert.ok(!(await run(ground, 'unmap')).stdout.includes(snapshot));
+    assert.ok(!(await run(ground, 'unmap')).stdout.includes(`:${ground.server.port}:main:${snapshot}`));
     await until(() => !existsSync(`/sys/block/${device.slice('/dev/'.length)}/loop/backing_file`) || !readFileSync(`/sys/block/${device.slice('/dev/'.length)}/loop/backing_file`, 'utf8').includes(String(ground.server.port)), 'a free loop device');
     const again = mounts.start(['map', snapshot, 'a.img', '--verbose']);
     await until(() => /mapped on/.test(again.stderr()), 'the image to be mapped again');

@@ -15,9 +15,9 @@ const leastGainOnReference = 5;
 const leastLoopbackGainOnReference = 1.2;
 const leastGainWithNothingNew = 20;
 const mostSecondsWithNothingNew = 3;
-/** What somebody else's connection keeps of what it has alone: nearly all where there is room for it, about its half where it fills the line alone. */
+/** What somebody else's connection keeps of what it has alone: nearly all where there is room for it, about its third where it fills the line alone: its own queue makes the line look long, and then we have two connections. */
 const leastForNeighbour = 0.7;
-const leastForNeighbourOnThin = 0.4;
+const leastForNeighbourOnThin = 0.3;
 const mostRssMiB = 300;
 const mostLoopDelayMs = 50;
 

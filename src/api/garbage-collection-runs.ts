@@ -32,8 +32,18 @@ export class GarbageCollectionRuns {
   }
 
   /** By hand; the UPID. HttpError 400 `garbage collection already running`. */
-  async start(store: string, authId: string): Promise<string> {
-    return (await this.#start(store, { authId })).upid;
+  async start(store: string, authId: string, options: { dryRun?: boolean } = {}): Promise<string> {
+    return (await (options.dryRun === true ? this.#startDry(store, authId) : this.#start(store, { authId }))).upid;
+  }
+
+  /** Not a run of the job: its state and the figures of the last run stay. */
+  async #startDry(name: string, authId: string): Promise<StartedTask> {
+    const { datastores, ground } = this.#parts;
+    return startInDatastore(datastores, name, 'write', (lease) =>
+      ground.tasks.start({ workerType: jobType, workerId: name, authId }, async ({ upid, log, signal }) => {
+        await collectGarbage(lease.store, { upid, log, signal, otherStores: otherStores(datastores.records(), name), dryRun: true });
+      }),
+    );
   }
 
   /** What the scheduler asks at each pass: every datastore with a `gc-schedule`. */

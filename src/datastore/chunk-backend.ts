@@ -28,6 +28,8 @@ export interface SweepOptions {
   signal?: AbortSignal;
   /** Percent done, and chunks (also set-aside ones) handled until then; only when the percentage has grown. */
   onProgress?: (percent: number, handledChunks: number) => void;
+  /** Counts as removed what would be, and removes nothing. */
+  dryRun?: boolean;
 }
 
 /**

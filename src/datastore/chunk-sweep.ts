@@ -54,9 +54,9 @@ export async function sweepChunkFolders(chunks: string, busy: KeyedMutex, limits
     }
     for (let at = 0; at < entries.length; at += statBatch) {
       throwIfAborted(options.signal);
-      handled += await sweepBatch(entries.slice(at, at + statBatch), busy, limits, statistics, options.signal);
+      handled += await sweepBatch(entries.slice(at, at + statBatch), busy, limits, statistics, options);
     }
-    for (const name of names.filter(isTemporaryName)) {
+    for (const name of options.dryRun === true ? [] : names.filter(isTemporaryName)) {
       if (await removeIfStale(join(folder, name), limits.minAtime * 1000)) leftovers += 1;
     }
   }
@@ -105,7 +105,7 @@ function atimeSeconds(found: BigIntStats): number {
 }
 
 /** Returns the number of chunks and bad chunks handled. */
-async function sweepBatch(entries: readonly SweepEntry[], busy: KeyedMutex, limits: SweepLimits, statistics: SweepStatistics, signal: AbortSignal | undefined): Promise<number> {
+async function sweepBatch(entries: readonly SweepEntry[], busy: KeyedMutex, limits: SweepLimits, statistics: SweepStatistics, { signal, dryRun = false }: SweepOptions): Promise<number> {
   const found = await Promise.all(entries.map(statEntry));
   let handled = 0;
   for (const [i, entry] of entries.entries()) {
@@ -114,7 +114,7 @@ async function sweepBatch(entries: readonly SweepEntry[], busy: KeyedMutex, limi
     if (entry.kind === 'using' || atimeSeconds(file) < limits.minAtime) {
       throwIfAborted(signal);
       // Looked at again under the mutex: a writer of this process may have touched or replaced it since.
-      const outcome = await busy.run(entry.digestHex, () => removeOld(entry, limits.minAtime, statistics));
+      const outcome = await busy.run(entry.digestHex, () => removeOld(entry, limits.minAtime, statistics, dryRun));
       if (outcome === 'removed') {
         if (entry.kind !== 'using') handled += 1;
         continue;
@@ -128,14 +128,14 @@ async function sweepBatch(entries: readonly SweepEntry[], busy: KeyedMutex, limi
   return handled;
 }
 
-/** Removes it if it is still old; otherwise what is there now, or null when it vanished. */
-async function removeOld(entry: SweepEntry, minAtime: number, statistics: SweepStatistics): Promise<BigIntStats | 'removed' | null> {
+/** Removes it (a dry run only counts it) if it is still old; otherwise what is there now, or null when it vanished. */
+async function removeOld(entry: SweepEntry, minAtime: number, statistics: SweepStatistics, dryRun: boolean): Promise<BigIntStats | 'removed' | null> {
   const file = await statEntry(entry);
   if (file === null) return null;
   if (entry.kind !== 'using' && atimeSeconds(file) >= minAtime) return file;
   failpoint('sweep.unlink');
   try {
-    await unlink(entry.path);
+    if (!dryRun) await unlink(entry.path);
   } catch (e) {
     if (entry.kind === 'bad') statistics.stillBad += 1;
     throw toStoreError(e, `unlinking chunk "${entry.name}" failed - ${toError(e).message}`);

@@ -45,6 +45,8 @@ export interface GarbageCollectionOptions {
   /** See `moveJournalPath` of lock-path.ts. */
   moveJournal?: string;
   onProgress?: (progress: GarbageCollectionProgress) => void;
+  /** Marks as always, which is harmless, then only says what would be removed; the stored status stays. */
+  dryRun?: boolean;
 }
 
 /** One day and five minutes (spec formats 8.1). */
@@ -81,6 +83,7 @@ export async function collectGarbage(store: CollectableStore, options: GarbageCo
   const swept = await store.chunks.sweep(minAtime, oldestWriter, {
     log,
     ...(signal === undefined ? {} : { signal }),
+    dryRun: options.dryRun === true,
     onProgress(percent, handled) {
       log.info(`processed ${percent}% (${handled} chunks)`);
       options.onProgress?.({ phase: 'sweep', percent, secondsLeft: secondsLeft(sweepStarted, percent) });
@@ -88,7 +91,9 @@ export async function collectGarbage(store: CollectableStore, options: GarbageCo
   });
   failpoint('gc.swept');
   const status: GarbageCollectionStatus = { upid: options.upid, ...marked, ...swept };
+  if (options.dryRun === true) log.info('(dry test run: nothing was removed)');
   logSummary(status, log);
+  if (options.dryRun === true) return status;
   try {
     await writeGcStatus(store.path, status);
   } catch (e) {

@@ -98,7 +98,7 @@ export class MemoryChunkBackend implements ChunkBackend {
       const bytes = chunk.blob.byteLength;
       const bad = name.endsWith('.bad');
       if (chunk.usedAt < minAtime) {
-        this.stored.delete(name);
+        if (options.dryRun !== true) this.stored.delete(name);
         statistics.removedBytes += bytes;
         if (bad) statistics.removedBad += 1;
         else statistics.removedChunks += 1;

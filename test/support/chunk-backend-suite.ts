@@ -184,6 +184,9 @@ function sweeping(check: Check): void {
     }
     const size = (i: number): number => chunks[i]!.blob.byteLength;
     const progress: Array<[number, number]> = [];
+    const before = await backend.sweep(500, 1000, { dryRun: true });
+    assert.ok(before.removedChunks > 0);
+    assert.deepEqual(await backend.sweep(500, 1000, { dryRun: true }), before, 'a dry run removes nothing');
     assert.deepEqual(await backend.sweep(500, 1000, { onProgress: (percent, handled) => progress.push([percent, handled]) }), {
       removedChunks: 1,
       removedBytes: size(0) + size(4),

@@ -61,7 +61,7 @@ export const transferCommands: readonly Command[] = [pull, push, verify];
 const gcStart: Command = {
   words: ['garbage-collection', 'start'],
   description: 'Start garbage collection of a datastore.',
-  parameters: parameters({ store: datastoreName }, outputFormatOption),
+  parameters: parameters({ store: datastoreName }, { 'dry-run': flag('Say what would be removed, and remove nothing.', { default: false }), ...outputFormatOption }),
   positional: ['store'],
   completions: { store: datastores },
   run: startTask('/admin/datastore/{store}/gc'),

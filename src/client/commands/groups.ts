@@ -11,6 +11,7 @@ import type { ClientCommand, ClientContext } from '../client-context.ts';
 import { explicitNamespace, givenNamespace, withConnection } from '../connect.ts';
 import { isText } from '../is-text.ts';
 import { fetchList, groupQuery, inOrder, listEntries, namespaceQuery, snapshotOf } from '../listings.ts';
+import { dryRunOption, showRemovals } from '../removal-preview.ts';
 import { authIdPattern } from '../repository.ts';
 import type { ServerConnection } from '../server-connection.ts';
 import { targetOptions } from './options.ts';
@@ -38,13 +39,17 @@ async function deleteGroup(connection: ServerConnection, ns: string, group: Back
 const forget: ClientCommand = {
   words: ['group', 'forget'],
   description: 'Delete a backup group with all its snapshots.',
-  parameters: parameters({ group: groupParameter }, targetOptions),
+  parameters: parameters({ group: groupParameter }, { ...targetOptions, ...dryRunOption }),
   positional: ['group'],
   run: async (context, given) => {
     const group = parseGroupPath(given['group'] as string);
     const ns = explicitNamespace(given);
     await withConnection(context, given, async (connection) => {
       const snapshots = await fetchList(connection, 'snapshots', { ...groupQuery(group), ...namespaceQuery(ns) });
+      if (given['dry-run'] === true) {
+        showRemovals(context, snapshots);
+        return;
+      }
       if (!(await confirmed(context, `Delete group "${groupText(group)}" with ${snapshots.length} snapshot(s)?`))) {
         context.stdout.write('Abort.\n');
         return;

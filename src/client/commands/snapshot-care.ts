@@ -13,7 +13,8 @@ import type { ClientCommand, ClientContext } from '../client-context.ts';
 import { givenNamespace, withConnection } from '../connect.ts';
 import { givenKey, openGivenKey } from '../given-key.ts';
 import { isText } from '../is-text.ts';
-import { namespaceQuery, snapshotQuery } from '../listings.ts';
+import { fetchList, namespaceQuery, snapshotQuery } from '../listings.ts';
+import { dryRunOption, showRemovals } from '../removal-preview.ts';
 import { systemErrorText } from '../system-error-text.ts';
 import { cryptModeOption, keyOptions, targetOptions } from './options.ts';
 
@@ -28,11 +29,20 @@ function snapshotParameters(context: ClientContext, given: Parameters): QueryPar
 const forget: ClientCommand = {
   words: ['snapshot', 'forget'],
   description: 'Delete a snapshot.',
-  parameters: parameters({ snapshot: snapshotParameter }, targetOptions),
+  parameters: parameters({ snapshot: snapshotParameter }, { ...targetOptions, ...dryRunOption }),
   positional: ['snapshot'],
   run: async (context, given) => {
     const query = snapshotParameters(context, given);
-    await withConnection(context, given, async (connection) => connection.deleteOfDatastore('snapshots', query));
+    await withConnection(context, given, async (connection) => {
+      if (given['dry-run'] !== true) {
+        await connection.deleteOfDatastore('snapshots', query);
+        return;
+      }
+      const { 'backup-time': time, ...group } = query;
+      const found = (await fetchList(connection, 'snapshots', group)).filter((entry) => entry['backup-time'] === time);
+      if (found.length === 0) throw new ConfigError('config.snapshot', `there is no snapshot '${String(given['snapshot'])}'`);
+      showRemovals(context, found);
+    });
   },
 };
 

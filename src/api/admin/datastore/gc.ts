@@ -1,3 +1,5 @@
+import { Type } from 'typebox';
+import { flag } from '../../../config/schemas.ts';
 import { jsonEndpoint, type Endpoint } from '../../endpoint.ts';
 import type { GarbageCollectionRuns } from '../../garbage-collection-runs.ts';
 import { parameterObject } from '../../parameter-object.ts';
@@ -18,9 +20,9 @@ export function garbageCollectionEndpoints({ collections }: { collections: Garba
       method: 'POST',
       path: `${contentPath}/gc`,
       description: 'Start garbage collection.',
-      parameters: parameterObject(storeParameters),
+      parameters: parameterObject({ ...storeParameters, 'dry-run': Type.Optional(flag('Say what would be removed, and remove nothing.', { default: false })) }),
       permission: { kind: 'privilege', path: '/datastore/{store}', privileges: ['Datastore.Modify'] },
-      handler: (p, { authId }) => collections.start(p.store, authId),
+      handler: (p, { authId }) => collections.start(p.store, authId, { dryRun: p['dry-run'] ?? false }),
     }),
   ];
 }

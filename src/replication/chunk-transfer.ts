@@ -60,6 +60,7 @@ export class ChunkTransfer {
   readonly #signal: AbortSignal;
   readonly #storing: Semaphore;
   readonly #inFlight = new Map<string, Promise<number>>();
+  readonly #adopting = new Map<string, Promise<boolean>>();
   readonly #settled = new DigestSet();
   /** Those whose stored bytes were checked in this job; repair believes nothing less. */
   readonly #checked = new DigestSet();
@@ -168,8 +169,18 @@ export class ChunkTransfer {
     return blob !== null && (await isSound(blob, digest, size)) && (await this.#target.touchChunk(digest));
   }
 
-  /** A chunk of an adopted copy is read and checked once; then it counts as delivered. */
+  /** A chunk of an adopted copy is read and checked once, whoever asks for it meanwhile; then it counts as delivered. */
   async #adopt(digest: Digest, size: number, options: ArchiveOptions): Promise<boolean> {
+    const key = `${asBuffer(digest).toString('latin1')}${size}${String(options.encrypted)}`;
+    let check = this.#adopting.get(key);
+    if (check === undefined) {
+      check = this.#checkAdopted(digest, size, options).finally(() => this.#adopting.delete(key));
+      this.#adopting.set(key, check);
+    }
+    return check;
+  }
+
+  async #checkAdopted(digest: Digest, size: number, options: ArchiveOptions): Promise<boolean> {
     const blob = await this.#target.readChunk(digest);
     if (blob === null || !(await isOfKind(blob, digest, size, options.encrypted)) || !(await this.#target.touchChunk(digest))) return false;
     this.#journal.add(digest, blob.byteLength);

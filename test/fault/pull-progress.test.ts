@@ -111,8 +111,11 @@ test('killed again and again at random: what is stored is known but for 8 MiB, e
 
 test('killed between storing and the journal: at most 8 MiB of chunks are stored and not known; after a new start of the host nothing unflushed is believed', async () => {
   await using pair = await syncPair();
-  const chunks = await fill(pair, 60);
+  // One snapshot: it cannot be complete, and so nothing flushed, before the kill.
+  const chunks = 700;
   const killedAt = 600;
+  const content = Array.from({ length: chunks }, (_, i) => noise(`${i}`, chunkSize));
+  await makeSnapshot(pair.source.store, '', { type: 'vm', id: '100', time: firstTime }, { files: { 'drive-scsi0.img.fidx': content } });
   assert.equal(await pullProcess(pair, { failpoints: `chunk.inserted=kill@${killedAt}` }), null);
   const stored = chunkCount(storedFiles(pair.target.path));
   assert.ok(stored >= killedAt - 1, `${stored}`);
@@ -123,7 +126,7 @@ test('killed between storing and the journal: at most 8 MiB of chunks are stored
   const report = await pair.pulled({ bootId: 'next' });
   // What lies there from before was not believed, and is as good as what came.
   assert.equal(report.fetchedChunks, chunks);
-  assert.equal(await verifyAll(pair.target), snapshots);
+  assert.equal(await verifyAll(pair.target), 1);
 });
 
 test('the source is killed and started anew, again and again: the one run goes on', async () => {

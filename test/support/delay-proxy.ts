@@ -31,6 +31,8 @@ export class DelayProxy implements AsyncDisposable {
   /** Connections accepted, and the times that all were cut. */
   connections = 0;
   cuts = 0;
+  /** From the next cut on, new connections are refused, too. */
+  refuseAfterCut = false;
   /** Bytes that were on their way down when connections were cut. */
   lostDown = 0;
   readonly #shape: LineShape;
@@ -82,6 +84,7 @@ export class DelayProxy implements AsyncDisposable {
   /** Cuts all connections now, with a reset. */
   cut(): void {
     this.cuts += 1;
+    if (this.refuseAfterCut) this.refuse = true;
     for (const connection of this.#open) {
       this.lostDown += connection.down.onTheWay;
       connection.destroy();

@@ -108,10 +108,7 @@ test('a server that stays away ends a restore after a bounded number of attempts
   assert.equal((await ground.home.run(restore, { env })).exit, 0);
   rmSync(ground.path('restored'));
   proxy.cutAfter(Math.floor((proxy.delivered.down - before) / 2));
-  const refusing = setInterval(() => {
-    if (proxy.cuts > 0) proxy.refuse = true;
-  }, 0);
-  t.after(() => clearInterval(refusing));
+  proxy.refuseAfterCut = true;
   const run = await ground.home.run(restore, { env });
   assert.equal(run.exit, 255);
   assert.match(run.stderr, /^Error: .*closed the connection/m);

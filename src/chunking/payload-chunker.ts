@@ -114,7 +114,7 @@ export class PayloadChunker {
 
   #dropSuggestion(): void {
     this.#nextSuggestion += 1;
-    if (this.#nextSuggestion < 1024) return;
+    if (this.#nextSuggestion < 1024 || this.#nextSuggestion * 2 < this.#suggestions.length) return;
     this.#suggestions = this.#suggestions.slice(this.#nextSuggestion);
     this.#nextSuggestion = 0;
   }

@@ -5,7 +5,8 @@ import { BlockOutput } from './block-output.ts';
 import { fileTypeOf, fileTypes, type EntryMetadata } from './entry-metadata.ts';
 import { encodeGoodbye, type ChildRecord } from './goodbye-table.ts';
 import { itemHeaderLength, writeItemHeader, writeU64, type ItemKind } from './item.ts';
-import { attributeItems, encodeStat } from './metadata-items.ts';
+import { attributeItems, isPlain, statLength, writeStat } from './metadata-items.ts';
+import { nodeLength, payloadReferenceLength, writeNode } from './plain-node.ts';
 import { nameHash } from './sip-hash.ts';
 
 /** Where an archive's bytes go, in order; they must not be changed. */
@@ -190,8 +191,15 @@ export class ArchiveEncoder {
   }
 
   #node(name: Buffer, metadata: EntryMetadata): number {
-    const position = this.#filename(name);
-    this.#entry(metadata);
+    if (!isPlain(metadata)) {
+      const position = this.#filename(name);
+      this.#entry(metadata);
+      return position;
+    }
+    assert.equal(this.#file, null, 'a file is still open');
+    checkName(name);
+    const { position } = this.#output;
+    writeNode(this.#output.room(nodeLength(name)), name, metadata, 0);
     return position;
   }
 
@@ -204,15 +212,17 @@ export class ArchiveEncoder {
   }
 
   #entry(metadata: EntryMetadata): void {
-    this.#item(this.#output, 'entry', encodeStat(metadata));
+    const item = this.#output.room(itemHeaderLength + statLength);
+    writeItemHeader(item, 'entry', statLength, 0);
+    writeStat(item, metadata, itemHeaderLength);
     for (const [kind, content] of attributeItems(metadata)) this.#item(this.#output, kind, content);
   }
 
   #reference(position: number, size: number): void {
-    const content = Buffer.alloc(16);
-    writeU64(content, position, 0);
-    writeU64(content, size, 8);
-    this.#item(this.#output, 'payloadReference', content);
+    const item = this.#output.room(payloadReferenceLength);
+    writeItemHeader(item, 'payloadReference', 16, 0);
+    writeU64(item, position, itemHeaderLength);
+    writeU64(item, size, itemHeaderLength + 8);
   }
 
   #item(output: BlockOutput, kind: ItemKind, ...parts: Buffer[]): void {

@@ -43,7 +43,8 @@ export function decodeName(content: Buffer): Buffer {
 /** FormatError `format.pxar` for what cannot be a name in an archive. */
 export function checkName(name: Buffer): void {
   if (name.length === 0 || name.length > maxNameLength) throw pxarError(`name of ${name.length} bytes`);
-  if (name.includes(0x2f) || name.equals(Buffer.from('.')) || name.equals(Buffer.from('..'))) throw pxarError(`name ${JSON.stringify(name.toString())} is not lawful`);
+  const isDots = name.length <= 2 && name[0] === 0x2e && name.at(-1) === 0x2e;
+  if (name.includes(0x2f) || isDots) throw pxarError(`name ${JSON.stringify(name.toString())} is not lawful`);
 }
 
 function withoutNul(content: Buffer): Buffer {

@@ -54,6 +54,9 @@ export const itemRules = {
 
 export type ItemKind = keyof typeof itemRules;
 
+/** Numbers of 64 bits are slow, and headers many. */
+const typeHalves = Object.fromEntries(Object.entries(itemRules).map(([kind, { type }]) => [kind, { low: Number(type & 0xffff_ffffn), high: Number(type >> 32n) }])) as Record<ItemKind, { low: number; high: number }>;
+
 const kindByType = new Map<bigint, ItemKind>((Object.keys(itemRules) as ItemKind[]).map((kind) => [itemRules[kind].type, kind]));
 
 /** FormatError `format.pxar`. */
@@ -92,8 +95,10 @@ export function decodeItemHeader(bytes: Buffer, at: number): ItemHeader {
 
 /** Writes a header for `length` bytes of content. FormatError when an item of the kind cannot be so long. */
 export function writeItemHeader(bytes: Buffer, kind: ItemKind, length: number, at: number): void {
-  const { type, min, max } = itemRules[kind];
+  const { min, max } = itemRules[kind];
   if (length < min || length > max) throw pxarError(`${kind} item of ${length} bytes`);
-  bytes.writeBigUInt64LE(type, at);
+  const { low, high } = typeHalves[kind];
+  bytes.writeUInt32LE(low, at);
+  bytes.writeUInt32LE(high, at + 4);
   writeU64(bytes, itemHeaderLength + length, at + 8);
 }

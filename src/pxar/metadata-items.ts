@@ -6,18 +6,31 @@ const nsPerSecond = 1_000_000_000n;
 const noPermission = 0xffff_ffff_ffff_ffffn;
 const maxMode = 0o177_777;
 
-/** Content of an ENTRY item (spec pxar 1.2). */
-export function encodeStat(metadata: EntryMetadata): Buffer {
-  const content = Buffer.alloc(40);
-  writeU64(content, metadata.mode, 0);
-  content.writeBigUInt64LE(metadata.flags, 8);
-  content.writeUInt32LE(metadata.uid, 16);
-  content.writeUInt32LE(metadata.gid, 20);
+/** Length of the content of an ENTRY item. */
+export const statLength = 40;
+
+/** Writes the content of an ENTRY item (spec pxar 1.2). */
+export function writeStat(into: Buffer, { mode, flags, uid, gid, mtimeNs }: EntryMetadata, at: number): void {
+  writeU64(into, mode, at);
+  if (flags === 0n) writeU64(into, 0, at + 8);
+  else into.writeBigUInt64LE(flags, at + 8);
+  into.writeUInt32LE(uid, at + 16);
+  into.writeUInt32LE(gid, at + 20);
   // Nanoseconds count forward, before the epoch too.
-  const nanoseconds = ((metadata.mtimeNs % nsPerSecond) + nsPerSecond) % nsPerSecond;
-  content.writeBigInt64LE((metadata.mtimeNs - nanoseconds) / nsPerSecond, 24);
-  content.writeUInt32LE(Number(nanoseconds), 32);
-  return content;
+  let seconds = mtimeNs / nsPerSecond;
+  let nanoseconds = Number(mtimeNs - seconds * nsPerSecond);
+  if (nanoseconds < 0) {
+    seconds -= 1n;
+    nanoseconds += Number(nsPerSecond);
+  }
+  into.writeBigInt64LE(seconds, at + 24);
+  into.writeUInt32LE(nanoseconds, at + 32);
+  into.writeUInt32LE(0, at + 36);
+}
+
+/** Whether an entry has no items besides ENTRY. */
+export function isPlain({ xattrs, acl, fileCapabilities, quotaProjectId }: EntryMetadata): boolean {
+  return xattrs.length === 0 && acl === null && fileCapabilities === null && quotaProjectId === null;
 }
 
 /** Metadata of an ENTRY or ENTRY_V1 item, without attributes. */

@@ -1,5 +1,6 @@
+import { getRawPointer } from 'node:ffi';
 import { constants } from 'node:fs';
-import { checkedCall, libc, SystemCallError, errnos } from './libc.ts';
+import { errnos, interruptedOrThrow, libc, SystemCallError } from './libc.ts';
 import { deviceNumber } from './special-file.ts';
 
 /** What `statx` says of an entry, as far as archives need it. */
@@ -25,17 +26,21 @@ const openCloseOnExec = 0o2000000;
 const nsPerSecond = 1_000_000_000n;
 const pathMax = 4096;
 
-/** Calls are synchronous: one at a time uses them. */
+/** Calls are synchronous: one at a time uses them. Addresses are taken once, since that costs as much as a call. */
 const path = Buffer.alloc(pathMax);
+const pathAt = getRawPointer(path);
 const answer = Buffer.alloc(256);
+const answerAt = getRawPointer(answer);
+const words = new Uint32Array(answer.buffer, answer.byteOffset, answer.byteLength / 4);
+const longs = new BigInt64Array(answer.buffer, answer.byteOffset, answer.byteLength / 8);
 
-/** The path for a call, NUL-terminated, as long as no other is made. */
-function pathArgument(name: Uint8Array, syscall: string): Buffer {
-  if (name.byteLength >= pathMax) throw new SystemCallError(syscall, errnos.ENAMETOOLONG);
+/** Sets the path for a call, NUL-terminated, as long as no other is made. */
+function setPath(name: Uint8Array, syscall: string): void {
+  const length = name.byteLength;
+  if (length >= pathMax) throw new SystemCallError(syscall, errnos.ENAMETOOLONG);
   if (name.includes(0)) throw new SystemCallError(syscall, errnos.EINVAL);
   path.set(name);
-  path[name.byteLength] = 0;
-  return path;
+  path[length] = 0;
 }
 
 /** The device number last seen, since hardly ever another one comes. */
@@ -48,37 +53,67 @@ function sameDevice(major: number, minor: number): bigint {
 
 /** `struct statx` (statx(2)). */
 function decodeAnswer(): EntryStat {
-  const rdevMajor = answer.readUInt32LE(128);
-  const rdevMinor = answer.readUInt32LE(132);
+  const rdevMajor = words[32]!;
+  const rdevMinor = words[33]!;
   return {
-    mode: answer.readUInt16LE(28),
-    uid: answer.readUInt32LE(20),
-    gid: answer.readUInt32LE(24),
-    nlink: answer.readUInt32LE(16),
-    size: answer.readUInt32LE(44) * 2 ** 32 + answer.readUInt32LE(40),
-    mtimeNs: answer.readBigInt64LE(112) * nsPerSecond + BigInt(answer.readUInt32LE(120)),
-    ino: answer.readBigUInt64LE(32),
-    dev: sameDevice(answer.readUInt32LE(136), answer.readUInt32LE(140)),
+    mode: words[7]! & 0xffff,
+    uid: words[5]!,
+    gid: words[6]!,
+    nlink: words[4]!,
+    size: words[11]! * 2 ** 32 + words[10]!,
+    mtimeNs: longs[14]! * nsPerSecond + BigInt(words[30]!),
+    ino: BigInt.asUintN(64, longs[4]!),
+    dev: sameDevice(words[34]!, words[35]!),
     rdev: rdevMajor === 0 && rdevMinor === 0 ? 0n : deviceNumber(rdevMajor, rdevMinor),
   };
 }
 
 /** `lstat` of the entry `name` of an open directory, without a path through /proc: a quarter of the time. Throws SystemCallError. */
 export function statEntry(directory: number, name: Uint8Array): EntryStat {
-  const at = pathArgument(name, 'statx');
-  checkedCall('statx', name, () => libc.statx(directory, at, atSymlinkNofollow, basicStats, answer));
+  setPath(name, 'statx');
+  while (libc.statx(directory, pathAt, atSymlinkNofollow, basicStats, answerAt) < 0) interruptedOrThrow('statx', name);
   return decodeAnswer();
+}
+
+function askDescriptor(fd: number): void {
+  path[0] = 0;
+  while (libc.statx(fd, pathAt, atEmptyPath, basicStats, answerAt) < 0) interruptedOrThrow('statx');
 }
 
 /** `fstat`. */
 export function statDescriptor(fd: number): EntryStat {
-  const at = pathArgument(Buffer.alloc(0), 'statx');
-  checkedCall('statx', undefined, () => libc.statx(fd, at, atEmptyPath, basicStats, answer));
+  askDescriptor(fd);
   return decodeAnswer();
+}
+
+/** The mode of what a descriptor is open on. */
+export function modeOfDescriptor(fd: number): number {
+  askDescriptor(fd);
+  return words[7]! & 0xffff;
 }
 
 /** `openat` for reading; `name` may be a path of several components below the directory. Returns the descriptor; throws SystemCallError. */
 export function openEntry(directory: number, name: Uint8Array, flags: number): number {
-  const at = pathArgument(name, 'openat');
-  return checkedCall('openat', name, () => libc.openat(directory, at, constants.O_RDONLY | flags | openCloseOnExec));
+  setPath(name, 'openat');
+  for (;;) {
+    const fd = libc.openat(directory, pathAt, constants.O_RDONLY | flags | openCloseOnExec);
+    if (fd >= 0) return fd;
+    interruptedOrThrow('openat', name);
+  }
+}
+
+/** Closes what `openEntry` opened, in a third of the time that `closeSync` takes. Linux closes a descriptor even where it says EINTR: nothing is repeated. */
+export function closeEntry(fd: number): void {
+  const result = libc.close(fd);
+  if (result < 0) checkClosed();
+}
+
+function checkClosed(): void {
+  try {
+    interruptedOrThrow('close');
+  } catch (e) {
+    // Of a file that was only read nothing is lost.
+    if (e instanceof SystemCallError && e.errno !== errnos.EBADF) return;
+    throw e;
+  }
 }

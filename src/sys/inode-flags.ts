@@ -1,3 +1,4 @@
+import { getRawPointer } from 'node:ffi';
 import { errnos, libc, retryInterrupted, SystemCallError } from './libc.ts';
 
 /** ioctl numbers of 64-bit Linux. */
@@ -18,17 +19,19 @@ const projectIdAt = 12;
 const unsupported: ReadonlySet<number> = new Set([errnos.EBADF, errnos.EINVAL, errnos.ENOTTY, errnos.ENOSYS, errnos.EOPNOTSUPP]);
 
 /** False where the file system does not know the request. */
-function control(fd: number, request: keyof typeof requests, data: Buffer): boolean {
+function control(fd: number, request: keyof typeof requests, data: Buffer | bigint): boolean {
   const result = retryInterrupted(() => libc.ioctl(fd, requests[request], data));
   if (result >= 0) return true;
   if (unsupported.has(-result)) return false;
   throw new SystemCallError(`ioctl ${request}`, -result);
 }
 
+/** The kernel writes 32 bits, whatever the request says. Calls are synchronous: one at a time uses it. */
+const word = new Uint32Array(2);
+const wordAt = getRawPointer(word);
+
 function readWord(fd: number, request: 'getFlags' | 'getFatAttributes'): number | null {
-  // The kernel writes 32 bits, whatever the request says.
-  const data = Buffer.alloc(8);
-  return control(fd, request, data) ? data.readUInt32LE(0) : null;
+  return control(fd, request, wordAt) ? word[0]! : null;
 }
 
 function writeWord(fd: number, request: 'setFlags' | 'setFatAttributes', value: number): boolean {

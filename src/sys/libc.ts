@@ -45,6 +45,7 @@ export const { functions: libc } = dlopen(null, {
   fcntl: { arguments: ['i32', 'i32', 'pointer'], return: 'i32' },
   // Variadic in C, see fcntl; without O_CREAT there is no fourth argument.
   openat: { arguments: ['i32', 'pointer', 'i32'], return: 'i32' },
+  close: { arguments: ['i32'], return: 'i32' },
   statx: { arguments: ['i32', 'pointer', 'i32', 'u32', 'pointer'], return: 'i32' },
   utimensat: { arguments: ['i32', 'pointer', 'pointer', 'i32'], return: 'i32' },
   mknod: { arguments: ['pointer', 'u32', 'u64'], return: 'i32' },
@@ -78,6 +79,12 @@ export function retryInterrupted(call: () => number | bigint): number {
     const errno = getInt32(errnoAddress);
     if (errno !== errnos.EINTR) return -errno;
   }
+}
+
+/** For calls that are made too often for a function of their own: after a negative result. Returns when the call is to be repeated, throws SystemCallError otherwise. */
+export function interruptedOrThrow(syscall: string, path?: string | Uint8Array): void {
+  const errno = getInt32(errnoAddress);
+  if (errno !== errnos.EINTR) throw new SystemCallError(syscall, errno, path === undefined ? undefined : pathText(path));
 }
 
 /** As `retryInterrupted`; failures are thrown as SystemCallError. */

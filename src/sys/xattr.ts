@@ -1,3 +1,4 @@
+import { getRawPointer } from 'node:ffi';
 import { descriptorPath } from './descriptor-path.ts';
 import { checkedCall, cString, errnos, libc, pathText, retryInterrupted, SystemCallError } from './libc.ts';
 
@@ -30,18 +31,24 @@ function splitNames(list: Buffer): Buffer[] {
   const names: Buffer[] = [];
   for (let at = 0; at < list.length; ) {
     const end = list.indexOf(0, at);
-    names.push(list.subarray(at, end));
+    names.push(Buffer.from(list.subarray(at, end)));
     at = end + 1;
   }
   return names;
 }
 
+/** Calls are synchronous: one at a time uses it. */
+const list = Buffer.alloc(maxXattrSize);
+const listAt = getRawPointer(list);
+const noNames: readonly Buffer[] = [];
+
 /** As `listXattrs` for an open descriptor (not O_PATH); null where the file system has no extended attributes. */
-export function listDescriptorXattrs(fd: number): Buffer[] | null {
-  const { result, buffer } = filledBuffer((into) => libc.flistxattr(fd, into, BigInt(into.byteLength)));
+export function listDescriptorXattrs(fd: number): readonly Buffer[] | null {
+  const result = retryInterrupted(() => libc.flistxattr(fd, listAt, BigInt(maxXattrSize)));
+  if (result === 0) return noNames;
   if (-result === errnos.EOPNOTSUPP) return null;
   if (result < 0) throw new SystemCallError('flistxattr', -result);
-  return splitNames(buffer.subarray(0, result));
+  return splitNames(list.subarray(0, result));
 }
 
 /** Value of one extended attribute; null when the file does not have it. Links are not followed. Throws SystemCallError. */

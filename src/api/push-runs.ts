@@ -21,6 +21,7 @@ import { replicate } from '../replication/run.ts';
 import type { TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
 import { remoteEndpoint } from './remote-connection.ts';
+import type { SyncLoops } from './sync-loops.ts';
 import { explain, limiterOf, linePatience, remoteFailure } from './sync-line.ts';
 import { remoteAclPath, requireKey } from './sync-permissions.ts';
 
@@ -39,6 +40,7 @@ export interface PushRunParts {
   keys: EncryptionKeys;
   access: AccessControl;
   journals: Journals;
+  loops: SyncLoops;
 }
 
 /** Pushes a local datastore into a remote one (spec sync 6), with the rights of one user here. */
@@ -73,9 +75,9 @@ export class PushRuns {
     );
   }
 
-  /** Body of a task. `authId`: whose rights count at the source, and for what the remote may be asked. */
-  async run(parameters: PushParameters, authId: string, context: TaskContext): Promise<void> {
-    const { datastores, access, journals, settings } = this.#parts;
+  /** Body of a task. `authId`: whose rights count at the source, and for what the remote may be asked. `jobId`: undefined for a push by hand. */
+  async run(parameters: PushParameters, authId: string, context: TaskContext, jobId?: string): Promise<void> {
+    const { datastores, access, journals, loops, settings } = this.#parts;
     const endpoint = this.endpoint(parameters);
     const { log, signal } = context;
     using lease = await datastores.open(parameters.store, 'read');
@@ -87,8 +89,9 @@ export class PushRuns {
     const { remote, 'remote-store': store } = parameters;
     using journal = journals.ofPush(parameters.store, remote, store, `${endpoint.host}:${endpoint.port}:${endpoint.authId}`);
     const target = new RemoteTarget({ endpoint, remote, store, flight, limiter: limiterOf(parameters), signal, log, retry, stallTimeoutMs, spoolFolder: tmpdir(), mayRemove: (namespace) => permissions.remove(namespace) });
+    const admission = loops.check({ ...parameters, 'sync-direction': 'push' }, target.peer, { jobId, log });
     try {
-      await replicate({ source, target, policy, journal: journal.journal, permissions, log, signal, flight, retry });
+      await replicate({ admission, source, target, policy, journal: journal.journal, permissions, log, signal, flight, retry });
     } catch (e) {
       if (e instanceof AbortedError && signal.aborted) throw new AbortedError('sync aborted');
       const failure = remoteFailure(e, endpoint, remote);
@@ -96,6 +99,7 @@ export class PushRuns {
       throw failure;
     } finally {
       target.close();
+      await admission.catch(() => {});
     }
   }
 }

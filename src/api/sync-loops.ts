@@ -1,10 +1,9 @@
 import { HttpError, NetworkError, errorChain } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import type { SyncJob, SyncJobTable } from '../config/job-config.ts';
-import type { RestClient } from '../protocol/rest-client.ts';
 import type { JobMemories } from '../replication/job-memory.ts';
-import { edgesInto, findLoop, loopError, type ReplicationEdge } from '../replication/loops.ts';
-import { Peer } from '../replication/peer.ts';
+import { edgesOf, findLoop, loopError, type EdgeDirection, type ReplicationEdge } from '../replication/loops.ts';
+import type { Peer } from '../replication/peer.ts';
 
 export interface SyncLoopParts {
   jobs: Pick<SyncJobTable, 'list'>;
@@ -24,23 +23,24 @@ export class SyncLoops {
     this.#parts = parts;
   }
 
-  /** What gets into a datastore of this server, as peers ask for it (capability `replication-edges`). */
-  async edgesInto(store: string): Promise<ReplicationEdge[]> {
-    return edgesInto(this.#parts.instanceId, store, await this.#known());
+  /** What gets into a datastore of this server, or from it elsewhere, as peers ask for it (capability `replication-edges`). */
+  async edgesOf(store: string, direction: EdgeDirection): Promise<ReplicationEdge[]> {
+    return edgesOf(this.#parts.instanceId, store, direction, await this.#known());
   }
 
   /**
-   * Asks the source where its data comes from, and throws `sync.loop` when it comes from where this pull writes. A pull without `jobId` (by hand, for
-   * copying back after a loss) is only warned of, and so are ways that group filters may keep apart. Of a reference server nothing can be known.
-   * `rest`: to the remote; null = the source is of this server.
+   * Asks the source where its data comes from, or the target of a push where it goes, and throws `sync.loop` when what this job writes comes back to where it
+   * reads. One without `jobId` (by hand, for copying back after a loss) is only warned of, and so are ways that group filters may keep apart. Of a reference
+   * server nothing can be known. `peer`: the remote; null = the source is of this server.
    */
-  async check(pull: SyncWay, rest: RestClient | null, options: { jobId?: string | undefined; log: ProgressLog }): Promise<void> {
+  async check(way: SyncWay, peer: Peer | null, options: { jobId?: string | undefined; log: ProgressLog }): Promise<void> {
     const { memories, instanceId } = this.#parts;
     const { log, jobId } = options;
-    const asked = rest === null ? { instance: instanceId, upstream: [] } : await ask(new Peer(rest), pull['remote-store'], log);
+    const known = jobId === undefined ? null : (await memories.load(jobId)).peer;
+    const asked = peer === null ? { instance: instanceId, edges: [] } : await ask(peer, way, known !== null && known.remote === way.remote, log);
     if (asked === null) return;
-    const own = edgeOf(pull, instanceId, asked.instance);
-    const loop = findLoop(own, [...(await this.#known()), ...asked.upstream]);
+    const own = edgeOf(way, instanceId, asked.instance);
+    const loop = findLoop(own, [...(await this.#known()), ...asked.edges]);
     if (loop !== null) {
       const error = loopError(own, loop, instanceId);
       const mayBeApart = own.filtered === true && loop.some((edge) => edge.filtered === true);
@@ -48,7 +48,7 @@ export class SyncLoops {
       log.warn(`${error.message}${mayBeApart ? ', unless the group filters keep them apart' : ''}`);
     }
     // Only of a job that may run: a refused one must not stop the others.
-    if (jobId !== undefined) await memories.rememberPeer(jobId, pull.remote === undefined ? null : { remote: pull.remote, instanceId: asked.instance }, asked.upstream);
+    if (jobId !== undefined) await memories.rememberPeer(jobId, way.remote === undefined ? null : { remote: way.remote, instanceId: asked.instance }, asked.edges);
   }
 
   async #known(): Promise<ReplicationEdge[]> {
@@ -67,15 +67,18 @@ export class SyncLoops {
   }
 }
 
-async function ask(peer: Peer, store: string, log: ProgressLog): Promise<{ instance: string; upstream: ReplicationEdge[] } | null> {
+/** `assumed`: it answered the last time, so everything is asked at once. */
+async function ask(peer: Peer, way: SyncWay, assumed: boolean, log: ProgressLog): Promise<{ instance: string; edges: ReplicationEdge[] } | null> {
+  const isPush = way['sync-direction'] === 'push';
+  const edges = (): Promise<ReplicationEdge[] | null> => peer.edges(way['remote-store'], isPush ? 'out' : 'in', { assumed });
   try {
-    const instance = await peer.instanceId();
+    const [instance, told] = assumed ? await Promise.all([peer.instanceId(), edges()]) : [await peer.instanceId(), null];
     if (instance === null) return null;
-    return { instance, upstream: (await peer.edges(store)) ?? [] };
+    return { instance, edges: (assumed ? told : await edges()) ?? [] };
   } catch (e) {
-    // The run that follows meets the same and knows how to wait; next time it is asked again.
+    // The run beside this meets the same and knows how to wait; next time it is asked again.
     if (!(e instanceof NetworkError || e instanceof HttpError)) throw e;
-    log.info(`could not ask the remote where its data comes from: ${errorChain(e)}`);
+    log.info(`could not ask the remote where its data ${isPush ? 'goes' : 'comes from'}: ${errorChain(e)}`);
     return null;
   }
 }

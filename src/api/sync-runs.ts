@@ -24,6 +24,7 @@ import type { JournalLease, Journals } from '../replication/journals.ts';
 import type { JobMemories } from '../replication/job-memory.ts';
 import { LocalSource } from '../replication/local-source.ts';
 import { LocalTarget } from '../replication/local-target.ts';
+import { Peer } from '../replication/peer.ts';
 import type { ReplicationPolicy, TargetPermissions } from '../replication/policy.ts';
 import type { ReplicationSource } from '../replication/ports.ts';
 import { RemoteSource } from '../replication/remote-source.ts';
@@ -141,7 +142,7 @@ export class SyncRuns {
         await this.#refusePairs(job, context.log);
         if (job['sync-direction'] === 'push') {
           context.log.info(`sync datastore '${job.store}' to '${sourceLabel(job)}'`);
-          await this.#pushes.run(pushParameters(job), owner, context);
+          await this.#pushes.run(pushParameters(job), owner, context, job.id);
         } else {
           context.log.info(`sync datastore '${job.store}' from '${sourceLabel(job)}'`);
           await this.#pull(job, this.withBackfill(policyOf(job, owner), job.id, job.store), owner, context, job.id);
@@ -196,10 +197,10 @@ export class SyncRuns {
     return { ...policy, backfill: (namespace) => keptByJobs(jobs, store, namespace, processTimeZone()) };
   }
 
-  async #checkLoops(parameters: PullParameters, endpoint: RemoteEndpoint | undefined, { log, signal }: TaskContext, jobId: string | undefined): Promise<void> {
+  async #checkLoops(parameters: PullParameters, endpoint: RemoteEndpoint | undefined, { log, signal }: Pick<TaskContext, 'log' | 'signal'>, jobId: string | undefined): Promise<void> {
     const rest = endpoint === undefined ? null : new RestClient(endpoint, { signal });
     try {
-      await this.#parts.loops.check(parameters, rest, { jobId, log });
+      await this.#parts.loops.check(parameters, rest === null ? null : new Peer(rest), { jobId, log });
     } finally {
       rest?.close();
     }
@@ -223,9 +224,12 @@ export class SyncRuns {
     using opened = await this.openSource(parameters, policy, { flight, endpoint, stallTimeoutMs, signal: context.signal });
     const startMs = systemClock.now();
     let ended: ReplicationReport | null = null;
+    const over = new AbortController();
+    const admission = this.#checkLoops(parameters, endpoint, { log: context.log, signal: AbortSignal.any([context.signal, over.signal]) }, jobId);
+    admission.catch(() => {});
     try {
-      await this.#checkLoops(parameters, endpoint, context, jobId);
       await replicate({
+        admission,
         onEnd: (report) => {
           ended = report;
         },
@@ -246,6 +250,9 @@ export class SyncRuns {
       explain(context.log, failure);
       throw failure;
     } finally {
+      over.abort();
+      // It may be writing down what it heard.
+      await admission.catch(() => {});
       if (jobId !== undefined && ended !== null) await this.#remember(jobId, startMs, ended);
       await opened.source.close();
     }

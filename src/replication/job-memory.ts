@@ -25,14 +25,14 @@ export interface JobMemory {
   runs: readonly RememberedRun[];
   /** Installation at the other end, and the remote by which it was reached. */
   peer: { remote: string; instanceId: string } | null;
-  /** What the other end said flows into it. */
+  /** What the other end said flows into it, or out of it if the job pushes there. */
   upstream: readonly ReplicationEdge[];
 }
 
 const nothing: JobMemory = { runs: [], peer: null, upstream: [] };
 
 /**
- * What is remembered of each sync job beside its state: bytes and seconds of its last runs, and where its source gets its data from. One file a job;
+ * What is remembered of each sync job beside its state: bytes and seconds of its last runs, and where its remote gets its data from, or passes it on to. One file a job;
  * whoever writes holds the job's lock. Losing one costs a forecast, and the notice of a loop until the next run.
  */
 export class JobMemories {

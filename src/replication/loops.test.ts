@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { edgesInto, findLoop, loopError, type ReplicationEdge } from './loops.ts';
+import { edgesOf, findLoop, loopError, type ReplicationEdge } from './loops.ts';
 
 const instances: Record<string, string> = { A: 'a'.repeat(32), B: 'b'.repeat(32), C: 'c'.repeat(32) };
 
@@ -34,8 +34,9 @@ test('namespaces keep ways apart, by name and by depth', () => {
   assert.equal(findLoop(edge('A:m', 'B:m', { 'max-depth': 0 }), [edge('B:m', 'A:m/x', { 'max-depth': 0 })]), null);
 });
 
-test('a peer is told of everything upstream, not of other datastores and not of what goes out', () => {
+test('a peer is told of everything upstream, or downstream, not of other datastores', () => {
   const [ab, bc, other] = [edge('A:m', 'B:m'), edge('B:m', 'C:m'), edge('A:x', 'C:x')];
-  assert.deepEqual(edgesInto(instances['C']!, 'm', [ab, other, bc, edge('C:m', 'A:z')]), [bc, ab]);
-  assert.deepEqual(edgesInto(instances['C']!, 'm', [bc, edge('C:m', 'B:m')]).length, 2, 'a circle ends');
+  assert.deepEqual(edgesOf(instances['C']!, 'm', 'in', [ab, other, bc, edge('C:m', 'A:z')]), [bc, ab]);
+  assert.deepEqual(edgesOf(instances['A']!, 'm', 'out', [bc, other, ab, edge('C:m', 'A:z'), edge('B:x', 'A:m')]).length, 3);
+  assert.deepEqual(edgesOf(instances['C']!, 'm', 'in', [bc, edge('C:m', 'B:m')]).length, 2, 'a circle ends');
 });

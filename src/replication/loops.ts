@@ -71,16 +71,22 @@ export function findLoop(own: ReplicationEdge, known: readonly ReplicationEdge[]
   return null;
 }
 
-/** Edges over which anything gets into a datastore, directly or over others: what a peer who copies from it has to know. */
-export function edgesInto(instanceId: string, storeName: string, known: readonly ReplicationEdge[]): ReplicationEdge[] {
+/** `in`: what gets into a datastore; `out`: what goes from there. */
+export type EdgeDirection = 'in' | 'out';
+
+/**
+ * Edges over which anything gets into a datastore, or leaves it, directly or over others: what a peer has to know who copies from it, or pushes into it.
+ */
+export function edgesOf(instanceId: string, storeName: string, direction: EdgeDirection, known: readonly ReplicationEdge[]): ReplicationEdge[] {
+  const [near, far] = direction === 'in' ? [destination, source] : [source, destination];
   const found = new Set<ReplicationEdge>();
-  let targets: Array<(edge: ReplicationEdge) => boolean> = [(edge) => edge['to-instance'] === instanceId && edge['to-store'] === storeName];
+  let targets: Array<(edge: ReplicationEdge) => boolean> = [(edge) => near(edge).instance === instanceId && near(edge).store === storeName];
   while (targets.length > 0) {
     const next: typeof targets = [];
     for (const edge of known) {
       if (found.has(edge) || !targets.some((isTarget) => isTarget(edge))) continue;
       found.add(edge);
-      next.push((other) => overlap(destination(other), source(edge)));
+      next.push((other) => overlap(near(other), far(edge)));
     }
     targets = next;
   }

@@ -4,7 +4,7 @@ import { recordProblem } from '../config/schema-check.ts';
 import type { BackupSnapshot } from '../format/backup-path.ts';
 import type { RestClient } from '../protocol/rest-client.ts';
 import { rangeTexts } from './index-ranges.ts';
-import { edgeSchema, maxEdges, type ReplicationEdge } from './loops.ts';
+import { edgeSchema, maxEdges, type EdgeDirection, type ReplicationEdge } from './loops.ts';
 
 /** What this version can do beyond the reference, by the names that peers ask for. */
 export const peerCapabilities = ['chunk-sizes', 'replication-edges', 'deliveries'] as const;
@@ -48,10 +48,17 @@ export class Peer {
     return sizes;
   }
 
-  /** What flows into the datastore, and out of it, as far as the peer knows; null when it cannot say. */
-  async edges(store: string): Promise<ReplicationEdge[] | null> {
-    if (!(await this.can('replication-edges'))) return null;
-    const { data } = await this.#rest.get(`/admin/datastore/${store}/replication-edges`);
+  /**
+   * What flows into the datastore, or out of it, as far as the peer knows; null when it cannot say. `assumed`: it could the last time, so it is asked without
+   * asking first whether it can.
+   */
+  async edges(store: string, direction: EdgeDirection, { assumed = false }: { assumed?: boolean } = {}): Promise<ReplicationEdge[] | null> {
+    if (!assumed && !(await this.can('replication-edges'))) return null;
+    const { data } = await this.#rest.get(`/admin/datastore/${store}/replication-edges`, direction === 'in' ? {} : { direction }).catch((e: unknown) => {
+      if (assumed && e instanceof HttpError && e.status === 404) return { data: null };
+      throw e;
+    });
+    if (assumed && data === null) return null;
     if (!Array.isArray(data) || data.length > maxEdges || data.some((edge: unknown) => !isRecord(edge) || recordProblem(edgeSchema, edge) !== null)) {
       throw new NetworkError('net.protocol', `the remote's answer about what its datastore '${store}' is copied from is not one`);
     }
@@ -59,8 +66,12 @@ export class Peer {
   }
 
   async #ask(): Promise<Static<typeof identitySchema> | null> {
-    this.#identity ??= this.#identify();
-    return this.#identity;
+    const identity = (this.#identity ??= this.#identify());
+    // Whoever tries again asks again.
+    identity.catch(() => {
+      if (this.#identity === identity) this.#identity = null;
+    });
+    return identity;
   }
 
   async #identify(): Promise<Static<typeof identitySchema> | null> {

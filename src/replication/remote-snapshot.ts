@@ -15,7 +15,8 @@ import { archiveKind, manifestFileName } from '../format/backup-path.ts';
 import { ChunkIndex, type IndexKind } from '../format/chunk-index.ts';
 import { maxChunkEncodedSize } from '../format/data-blob.ts';
 import { decodeManifestBlob, type Manifest } from '../format/manifest.ts';
-import type { BackupClient, IndexPlace, OpenIndex } from '../protocol/backup-client.ts';
+import type { BackupClient, OpenIndex } from '../protocol/backup-client.ts';
+import { IndexAppend } from './index-append.ts';
 import type { LineRetry } from './line-retry.ts';
 import type { ChunkTarget, ExpectedContent, SnapshotSink, StagedIndex } from './ports.ts';
 import { checkedBlob } from './received-blob.ts';
@@ -23,8 +24,6 @@ import type { ListedTarget } from './target-listing.ts';
 
 /** The previous index is read into memory. */
 const largestPreviousIndex = 1024 ** 3;
-/** Chunks that one append names, a quarter of what the protocol takes in a body. */
-const appendedAtOnce = 4000;
 /** Chunks that one question about earlier deliveries names, and questions under way. */
 const askedAtOnce = 4000;
 const questionsAtOnce = 4;
@@ -48,6 +47,8 @@ interface SpooledIndex {
 interface IndexUpload extends SpooledIndex {
   open: OpenIndex;
   expected: ExpectedContent;
+  /** Null until the digests are known under which the chunks go. */
+  append: IndexAppend | null;
 }
 
 /**
@@ -83,11 +84,14 @@ export class RemoteSnapshotSink implements SnapshotSink {
     const begun = this.#indexes.get(filename);
     if (begun !== undefined) {
       // Its chunks have been sent under the digests that it names now.
-      this.#indexes.set(filename, { ...begun, ...spooled, expected });
+      this.#indexes.set(filename, { ...begun, ...spooled, expected, append: this.#appendOf(begun.open, spooled) });
       return stagedIndex(spooled);
     }
-    await this.#begin(filename, spooled, expected);
+    const open = await this.#begin(filename, spooled, expected);
     if (this.#options.deliveries) await this.#learnDelivered(entriesOf(spooled));
+    const append = this.#appendOf(open, spooled);
+    this.#indexes.set(filename, { ...spooled, open, expected, append });
+    append.advance();
     return stagedIndex(spooled);
   }
 
@@ -110,10 +114,15 @@ export class RemoteSnapshotSink implements SnapshotSink {
     return { kind, path };
   }
 
-  async #begin(filename: string, spooled: SpooledIndex, expected: ExpectedContent): Promise<void> {
+  async #begin(filename: string, spooled: SpooledIndex, expected: ExpectedContent): Promise<OpenIndex> {
     const { kind } = spooled;
     const [open] = await Promise.all([this.#told(this.#client.createIndex(kind, filename, kind === 'fixed' ? expected.size : undefined)), this.#learnFromBase(filename, kind)]);
-    this.#indexes.set(filename, { ...spooled, open, expected });
+    this.#indexes.set(filename, { ...spooled, open, expected, append: null });
+    return open;
+  }
+
+  #appendOf(open: OpenIndex, spooled: SpooledIndex): IndexAppend {
+    return new IndexAppend({ entries: entriesOf(spooled), known: this.#known, append: (places) => this.#told(this.#client.appendChunks(open, places)) });
   }
 
   /** What the group's newest snapshot names may be named again, once the remote was asked for that index. */
@@ -157,7 +166,7 @@ export class RemoteSnapshotSink implements SnapshotSink {
   }
 
   chunksOf(filename: string): ChunkTarget {
-    const { open } = this.#index(filename);
+    const { open, append } = this.#index(filename);
     return {
       touchChunk: (digest) => Promise.resolve(this.#known.has(digest)),
       readChunk: () => Promise.resolve(null),
@@ -167,6 +176,7 @@ export class RemoteSnapshotSink implements SnapshotSink {
         if (this.#known.has(digest)) return { duplicate: false };
         await this.#told(this.#client.putChunk(open, { digest, size, encoded }));
         this.#known.add(digest);
+        append?.advance();
         // A session that is cut costs what it brought, unless the remote remembers.
         if (this.#options.deliveries) this.#options.line.progress();
         return { duplicate: false };
@@ -178,23 +188,12 @@ export class RemoteSnapshotSink implements SnapshotSink {
     await this.#told(this.#client.putBlob(filename, await checkedBlob(filename, data, expected)));
   }
 
-  /** An index: names its chunks to the remote in order, and closes it. The remote compares the checksum. */
+  /** An index: names the rest of its chunks to the remote, and closes it. The remote compares the checksum. */
   async commitFile(filename: string): Promise<void> {
     if (archiveKind(filename) === 'blob') return;
-    const upload = this.#index(filename);
-    let places: IndexPlace[] = [];
-    let start = 0;
-    let chunkCount = 0;
-    for await (const { digest, size } of entriesOf(upload)) {
-      places.push({ digest: Buffer.from(digest), start });
-      start += size;
-      chunkCount += 1;
-      if (places.length < appendedAtOnce) continue;
-      await this.#told(this.#client.appendChunks(upload.open, places));
-      places = [];
-    }
-    if (places.length > 0) await this.#told(this.#client.appendChunks(upload.open, places));
-    await this.#told(this.#client.closeIndex(upload.open, { chunkCount, size: start, csum: checksum(upload.expected) }));
+    const { open, append, expected } = this.#index(filename);
+    assert.ok(append !== null, filename);
+    await this.#told(this.#client.closeIndex(open, { ...(await append.finish()), csum: checksum(expected) }));
   }
 
   async publish(manifestBlob: Uint8Array): Promise<void> {
@@ -204,6 +203,7 @@ export class RemoteSnapshotSink implements SnapshotSink {
 
   async close(): Promise<void> {
     this.#client.close();
+    for (const { append } of this.#indexes.values()) await append?.close();
     if (this.#spool !== null) await rm(await this.#spool, { recursive: true, force: true });
   }
 

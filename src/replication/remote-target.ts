@@ -49,6 +49,7 @@ const countingVersion = [3, 2, 11] as const;
 export class RemoteTarget implements ReplicationTarget {
   readonly label: string;
   readonly line: LineRetry;
+  readonly peer: Peer;
   readonly #options: RemoteTargetOptions;
   readonly #rest: RestClient;
   #abilities: TargetAbilities = { countsRemovals: false, deliveries: false };
@@ -61,17 +62,18 @@ export class RemoteTarget implements ReplicationTarget {
     this.line = new LineRetry(options.log, options.signal, options.retry);
     const { limiter, signal, stallTimeoutMs } = options;
     this.#rest = new RestClient(options.endpoint, { limiter, signal, stallTimeoutMs, ...(stallTimeoutMs === undefined ? {} : { timeoutMs: stallTimeoutMs }) });
+    this.peer = new Peer(this.#rest);
   }
 
   /** Asks what the remote is. The remote itself keeps garbage collection away from what a session brings. */
   async begin(): Promise<{ end(): Promise<void> }> {
-    const { data } = await this.line.run('version', () => this.#rest.get('version'));
+    const [{ data }, deliveries] = await Promise.all([this.line.run('version', () => this.#rest.get('version')), this.line.run('capabilities', () => this.peer.can('deliveries'))]);
     const version = parseVersion(data);
     if (!isAtLeast(version, oldestVersion)) {
       throw new FarshoreError('sync.remote-version', `remote '${this.#options.remote}' has version ${version.join('.')}: pushing needs ${oldestVersion.join('.')} or later`);
     }
     this.#options.flight.observeRoundTrip(this.#rest.shortestHandshakeMs);
-    this.#abilities = { countsRemovals: isAtLeast(version, countingVersion), deliveries: await this.line.run('capabilities', () => new Peer(this.#rest).can('deliveries')) };
+    this.#abilities = { countsRemovals: isAtLeast(version, countingVersion), deliveries };
     return { end: () => Promise.resolve() };
   }
 

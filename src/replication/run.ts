@@ -36,6 +36,8 @@ export interface ReplicationJob {
   /** Chunks of an adopted copy that this source made (adopted-copies.ts). */
   adopted?: DigestSet | null | undefined;
   permissions: TargetPermissions;
+  /** Under way beside the first listings; what it rejects with ends the run before anything is written. */
+  admission?: Promise<void>;
   log: ProgressLog;
   signal: AbortSignal;
   flight?: FlightControl;
@@ -95,6 +97,8 @@ class ReplicationRun {
   }
 
   async run(): Promise<ReplicationReport> {
+    // Something else may fail first.
+    this.#job.admission?.catch(() => {});
     try {
       return await this.#run();
     } catch (e) {
@@ -117,6 +121,7 @@ class ReplicationRun {
       const synced = await this.#syncNamespaces(mapping);
       if (this.#fatalError !== undefined) throw this.#fatalError;
       throwIfAborted(this.#job.signal);
+      await this.#job.admission;
       if (policy.removeVanished && !listing.withoutNamespaces) {
         for (const { to } of mapNamespaces(listing.hidden ?? [], policy)) synced.add(to);
         await removeVanishedNamespaces({ target, policy, permissions: this.#job.permissions, report: this.#report, log, synced, listedGroups: this.#listedGroups });
@@ -148,6 +153,7 @@ class ReplicationRun {
         listing.catch(() => {});
         listings[started] = listing;
       }
+      await this.#job.admission;
       if (this.#parts.signal.aborted) break;
       synced.add(to);
       const listing = listings[position]!;

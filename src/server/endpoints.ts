@@ -147,7 +147,7 @@ function contentEndpoints(parts: ApiParts, runs: MaintenanceRuns): Endpoint[] {
     ...readerEndpoints(parts),
     ...backupEndpoints({ datastores, access, tasks: parts.tasks, verifications: runs.verifications, uploadsOf: (store, authId) => parts.journals.ofUploader(store, authId), log: parts.options.log }),
     ...chunkSizeEndpoints({ datastores, access }),
-    ...replicationEdgeEndpoints({ edgesInto: (store) => parts.syncLoops.edgesInto(store) }),
+    ...replicationEdgeEndpoints({ edgesOf: (store, direction) => parts.syncLoops.edgesOf(store, direction) }),
     ...datastoreListEndpoints({ datastores, access }),
     ...datastoreRrdEndpoints({ datastores, clock: parts.options.clock }),
     ...datastoreContentEndpoints({ datastores, access, accounts, tasks: parts.tasks, ...runs }),

@@ -303,10 +303,40 @@ test('a refused upgrade leaves the connection usable, also for what was pipeline
   assert.match(received, /^HTTP\/1\.1 400 Bad Request\r\n[^]*content-type: application\/json;charset=UTF-8[^]*\r\n\r\ninvalid protocol nameHTTP\/1\.1 200 OK[^]*\{"data":\{"release":"3"\}\}HTTP\/1\.1 101 [^]*and on$/i);
 });
 
-test('a refused upgrade with a body closes the connection: what follows cannot be told apart from it', async () => {
-  const headers = upgradeHeaders.replace('echo', 'no').replace('\r\n\r\n', '\r\nContent-Length: 5\r\n\r\n');
-  const received = await converse(`GET /api2/json/reader?store=main HTTP/1.1\r\n${headers}GET /api2/json/version HTTP/1.1\r\n\r\n`, /never/);
-  assert.match(received, /invalid protocol name$/);
+test('an upgrade with a body is refused and the connection closed: what follows cannot be told apart from it', async () => {
+  for (const body of ['Content-Length: 5', 'Transfer-Encoding: chunked']) {
+    const headers = upgradeHeaders.replace('\r\n\r\n', `\r\n${body}\r\n\r\n`);
+    const received = await converse(`GET /api2/json/reader?store=main HTTP/1.1\r\n${headers}GET /api2/json/version HTTP/1.1\r\n\r\n`, /never/);
+    assert.match(received, /^HTTP\/1\.1 400 [^]*cannot have a body$/);
+  }
+});
+
+test('the rest of a body that is too large is thrown away, and the next request of the connection answered; of a huge one nobody waits for the end', async () => {
+  const put = (length: number): string => `PUT /api2/json/config/datastore/main HTTP/1.1\r\nHost: x\r\nAuthorization: admin@pbs\r\nContent-Length: ${length}\r\n\r\n${'x'.repeat(length)}`;
+  const next = 'GET /api2/json/version HTTP/1.1\r\nHost: x\r\nAuthorization: admin@pbs\r\n\r\n';
+  assert.match(await converse(put(2 * 1024 * 1024) + next, /\}\}$/), /Request body too largeHTTP\/1\.1 200 OK[^]*\{"data":\{"release":"3"\}\}$/);
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.resume();
+  socket.write(put(32 * 1024 * 1024));
+  await new Promise((resolve) => socket.once('close', resolve));
+});
+
+test('a body that breaks off is no fault of the program', async () => {
+  const socket = connect(port, '127.0.0.1');
+  failures.length = 0;
+  seen.length = 0;
+  socket.end('PUT /api2/json/config/datastore/main HTTP/1.1\r\nHost: x\r\nAuthorization: admin@pbs\r\nContent-Length: 500\r\n\r\nn=1');
+  while (seen.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+  assert.deepEqual(failures, []);
+});
+
+test('JSON that is nested too deep is not parsed', async () => {
+  const send400 = async (body: string): Promise<string> => (await send('PUT', '/api2/json/config/datastore/main', { type: 'application/json', body })).body;
+  assert.match(await send400(`{"a":${'['.repeat(100)}${']'.repeat(100)}}`), /^unable to parse the JSON body: nested deeper than 100 levels/);
+  assert.match(await send400(`{"a":${'['.repeat(99)}${']'.repeat(99)}}`), /'a': schema does not allow/);
+  assert.match(await send400(`{"a":"${'[\\\"{'.repeat(300)}"}`), /'a': schema does not allow/);
+  assert.match(await send400('['.repeat(200_000)), /nested deeper/);
 });
 
 test('Upgrade headers elsewhere are ignored', async () => {

@@ -136,9 +136,7 @@ export class Router {
     await Promise.race([this.#answering.get(socket), closing(socket)]);
     if (socket.destroyed) return 'closed';
     const response = new ServerResponse(request);
-    // A body would have to be read by the parser that Node has just taken away.
-    const hasBody = request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
-    response.shouldKeepAlive = !hasBody && request.httpVersion === '1.1' && !/\bclose\b/i.test(request.headers.connection ?? '');
+    response.shouldKeepAlive = !hasBody(request) && request.httpVersion === '1.1' && !/\bclose\b/i.test(request.headers.connection ?? '');
     response.assignSocket(socket as never);
     const state = { socket, head, taken: false };
     await this.#serve(request, response, trusted, state);
@@ -289,6 +287,8 @@ export class Router {
         await endpoint.handler(parameters, caller, request, response);
         return;
       case 'upgrade':
+        // What one end takes for the body the other would take for the session.
+        if (hasBody(request)) throw new HttpError(400, 'a request for an upgrade cannot have a body');
         await endpoint.handler(parameters, caller, upgradeRequest(exchange));
         assert.ok(exchange.upgrade?.taken === true, `${endpoint.path}: the handler neither accepted nor refused`);
         return;
@@ -320,6 +320,11 @@ function upgradeRequest(exchange: Exchange): UpgradeRequest {
       return acceptUpgrade(upgrade.socket, upgrade.head, protocol);
     },
   };
+}
+
+/** Of an upgrade request: it would have to be read by the parser that Node has taken away. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /** `10.0.0.5:44310` or `[::1]:44310` (spec server 11). */

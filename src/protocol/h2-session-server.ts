@@ -262,12 +262,11 @@ function finish(stream: ServerHttp2Stream): void {
 export async function readAnnouncedBody(body: Readable, size: number, fault: (received: number) => string): Promise<Buffer> {
   const parts: Buffer[] = [];
   let length = 0;
-  const iterator = (body as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
-  while (length <= size) {
-    const next = await iterator.next();
-    if (next.done === true) break;
-    length += next.value.length;
-    parts.push(next.value);
+  // Not destroyed when reading stops early: the answer goes over the same stream, and what follows is thrown away after it.
+  for await (const piece of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    length += piece.length;
+    if (length > size) break;
+    parts.push(piece);
   }
   if (length !== size) throw new HttpError(400, fault(length));
   return parts.length === 1 ? parts[0]! : Buffer.concat(parts, length);

@@ -9,6 +9,8 @@ export type ParameterFault = readonly [name: string, text: string];
 const maxFaults = 100;
 /** Of one request in string form. The longest lists of the API have 1024 items. */
 const maxPairs = 10_000;
+/** Of an array whose schema says nothing else; the reference bounds it by the body alone. */
+const usualMaxItems = 10_000;
 
 /** Status 400 with the reference's text for one or several faults (spec rest-api 3.2). Code `http.400`. */
 export class ParameterError extends HttpError {
@@ -91,7 +93,7 @@ function ruleOf(schema: TSchema): Rule {
     check: checkOf(keywords),
     items: items === undefined ? undefined : ruleOf(items),
     minItems: number('minItems', 0),
-    maxItems: number('maxItems', Infinity),
+    maxItems: number('maxItems', usualMaxItems),
     fields: properties === undefined ? undefined : new Map(Object.entries(properties).map(([name, field]) => [name, ruleOf(field)])),
     open: keywords['additionalProperties'] === true,
   };

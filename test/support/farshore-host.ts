@@ -50,6 +50,13 @@ export class FarshoreHost implements AsyncDisposable {
     this.#uid = options.uid;
   }
 
+  /** Of the running server. */
+  get pid(): number {
+    const pid = this.#server?.pid;
+    assert.ok(pid !== undefined, 'a server is running');
+    return pid;
+  }
+
   /** `farshore server` on a free port of 127.0.0.1; `words` are added. Throws with its log when it ends before it is ready. */
   async start(words: readonly string[] = [], env: Record<string, string> = {}): Promise<void> {
     const listen = words.includes('--listen') || env['FARSHORE_LISTEN'] !== undefined ? [] : ['--listen', '127.0.0.1:0'];

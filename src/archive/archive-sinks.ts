@@ -28,12 +28,21 @@ export class SinkQueue {
     this.#waiting.push(step);
   }
 
-  /** Hands everything on. */
-  async drain(): Promise<void> {
-    if (this.#waiting.length === 0) return;
-    for (const step of this.#waiting.splice(0)) {
-      const pending = step();
-      if (pending !== undefined) await pending;
+  /** Hands everything on; a promise where a sink holds the writer back. */
+  drain(): Promise<void> | void {
+    const steps = this.#waiting;
+    for (let at = 0; at < steps.length; at += 1) {
+      const pending = steps[at]!();
+      if (pending !== undefined) return this.#drainAfter(pending, steps.splice(0).slice(at + 1));
+    }
+    steps.length = 0;
+  }
+
+  async #drainAfter(pending: Promise<void>, steps: ReadonlyArray<() => Promise<void> | void>): Promise<void> {
+    await pending;
+    for (const step of steps) {
+      const more = step();
+      if (more !== undefined) await more;
     }
   }
 }

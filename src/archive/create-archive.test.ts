@@ -12,7 +12,7 @@ import { MatchPattern } from '../pxar/match-pattern.ts';
 import { statEntry } from '../sys/entry-calls.ts';
 import { createArchive, type ArchiveRequest } from './create-archive.ts';
 import { fileContent } from './file-content.ts';
-import { closeNode, openNode, reopenNode, sourceNode, type SourceNode } from './source-node.ts';
+import { closeNode, openNode, reopenNode, SourceNode } from './source-node.ts';
 
 const isRoot = process.getuid!() === 0;
 const exclude = (...texts: string[]): MatchPattern[] => texts.map((text) => MatchPattern.parse(text, 'exclude'));
@@ -121,10 +121,10 @@ test('what may not be read is warned of and left out', async () => {
   chmodSync(join(folder.path, 'locked'), 0o700);
 });
 
-function openedNode(folder: string, name: string): SourceNode {
+function openedNode(folder: string, name: string, folderPath = ''): SourceNode {
   const directory = openSync(folder, 'r');
   try {
-    const node = sourceNode(Buffer.from(name), Buffer.from(name), statEntry(directory, Buffer.from(name)));
+    const node = new SourceNode(Buffer.from(name), Buffer.from(folderPath), statEntry(directory, Buffer.from(name)));
     openNode(directory, node);
     return node;
   } finally {
@@ -155,7 +155,7 @@ test('something else in the place of a file is passed over', async () => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'f'), '');
   const directory = openSync(folder.path, 'r');
-  const node = sourceNode(Buffer.from('f'), Buffer.from('f'), statEntry(directory, Buffer.from('f')));
+  const node = new SourceNode(Buffer.from('f'), Buffer.alloc(0), statEntry(directory, Buffer.from('f')));
   rmSync(join(folder.path, 'f'));
   assert.throws(() => openNode(directory, node), { code: 'ENOENT' });
   execFileSync('mkfifo', [join(folder.path, 'f')]);
@@ -168,8 +168,7 @@ test('a file that waited is opened again only if it is the same', async () => {
   mkdirSync(join(folder.path, 'sub'));
   writeFileSync(join(folder.path, 'sub/f'), 'first');
   const root = openSync(folder.path, 'r');
-  const node = openedNode(join(folder.path, 'sub'), 'f');
-  node.path = Buffer.from('sub/f');
+  const node = openedNode(join(folder.path, 'sub'), 'f', 'sub');
   closeNode(node);
   reopenNode(root, node);
   closeNode(node);

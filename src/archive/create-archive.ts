@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { throwIfAborted } from '../base/async.ts';
 import { FarshoreError, FormatError, StoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
-import { statDescriptor } from '../sys/entry-calls.ts';
+import { closeEntry, statDescriptor } from '../sys/entry-calls.ts';
 import type { CatalogEncoder } from '../format/catalog.ts';
 import { formatHumanByte } from '../format/human-byte.ts';
 import type { ArchiveDirectory } from '../pxar/archive-accessor.ts';
@@ -20,7 +20,7 @@ import type { PreviousArchive } from './previous-archive.ts';
 import { shownPath } from './shown-path.ts';
 import { listDirectory, readExcludeFile, type ListedEntry } from './source-directory.ts';
 import { readAttributes, statMetadata } from './source-metadata.ts';
-import { closeNode, openNode, reasonToPassOver, reopenNode, sourceError, sourceNode, type SourceNode } from './source-node.ts';
+import { closeNode, openNode, reasonToPassOver, reopenNode, sourceError, SourceNode } from './source-node.ts';
 
 /** What to archive, and how (spec pxar 5, client-cli 4.1). */
 export interface ArchiveRequest {
@@ -56,7 +56,7 @@ export interface ArchiveSummary extends ArchiveCounts {
 export const defaultEntriesMax = 1_048_576;
 const defaultLookAhead = 16_384;
 /** Everything here but large files runs without waiting: let others have their turn now and then. */
-const entriesPerTurn = 64;
+const entriesPerTurn = 256;
 
 /**
  * Archives a directory tree: version 1 into one stream, version 2 into two. Entries that vanish or may not be read are warned of and left out; any other trouble ends it.
@@ -165,40 +165,37 @@ class TreeArchiver {
     if (this.#held > this.#entriesMax) {
       throw new StoreError('store.source', `exceeded allowed number of file entries (> ${this.#entriesMax})`, { hint: 'allow more with --entries-max, as far as memory goes' });
     }
-    for (const entry of entries) await this.#entry(place, entry, placement);
+    for (const entry of entries) {
+      throwIfAborted(this.#request.signal);
+      this.#visited += 1;
+      if (this.#visited % entriesPerTurn === 0) await nextTurn();
+      const pending = this.#entry(place, entry, placement);
+      if (pending !== undefined) await pending;
+    }
     this.#patterns.length = patterns;
     this.#held = held;
   }
 
-  async #entry(place: Place, listed: ListedEntry, placement: EntryPlacement): Promise<void> {
-    throwIfAborted(this.#request.signal);
-    this.#visited += 1;
-    if (this.#visited % entriesPerTurn === 0) await nextTurn();
-    const node = sourceNode(listed.name, listed.path, listed.stat);
+  #entry(place: Place, { name, stat }: ListedEntry, placement: EntryPlacement): Promise<void> | void {
+    const node = new SourceNode(name, place.path, stat);
     // Of a further name of a file nothing is read.
-    if (placement.isKnown(node.inode)) {
-      await placement.file(node, null);
-      return;
-    }
+    if (placement.isKnown(node.inode)) return placement.file(node, null);
     if (!this.#opened(node, () => openNode(place.fd, node))) return;
-    if (node.type === 'directory') await this.#subdirectory(place, node, placement);
-    else if (node.type === 'file') await this.#file(place, node, placement);
-    else await placement.leaf(node);
-  }
-
-  async #file(place: Place, node: SourceNode, placement: EntryPlacement): Promise<void> {
-    this.#attributes(node, place.filesystem);
-    await placement.file(node, place.previous);
+    if (node.type === 'directory') return this.#subdirectory(place, node, placement);
+    if (node.type !== 'file') return placement.leaf(node);
+    this.#attributes(node, node.fd!, place.filesystem);
+    return placement.file(node, place.previous);
   }
 
   async #subdirectory(place: Place, node: SourceNode, placement: EntryPlacement): Promise<void> {
     const fd = node.fd!;
+    // The placement may hold the node for long: it gets it without the descriptor.
+    node.fd = null;
     try {
       const isCrossing = node.stat.dev !== place.device;
       const filesystem = isCrossing ? filesystemOf(fd, this.#wanted) : place.filesystem;
-      this.#attributes(node, filesystem);
-      // The placement may hold the node for long: it gets one without the descriptor.
-      await placement.openDirectory({ ...node, fd: null });
+      this.#attributes(node, fd, filesystem);
+      await placement.openDirectory(node);
       if (isCrossing && (filesystem.isVirtual || this.#devices?.has(node.stat.dev) === false)) {
         this.#log.info(`skipping mount point: ${shownPath(node.path)}`);
       } else {
@@ -206,7 +203,7 @@ class TreeArchiver {
       }
       await placement.closeDirectory();
     } finally {
-      closeNode(node);
+      closeEntry(fd);
     }
   }
 
@@ -223,9 +220,9 @@ class TreeArchiver {
     }
   }
 
-  #attributes(node: SourceNode, filesystem: FilesystemKind): void {
+  #attributes(node: SourceNode, fd: number, filesystem: FilesystemKind): void {
     try {
-      readAttributes(node.fd!, node.metadata, filesystem, this.#attributeOptions());
+      readAttributes(fd, node.metadata, filesystem, this.#attributeOptions());
     } catch (e) {
       closeNode(node);
       throw e instanceof FarshoreError && e.code === 'store.source' ? e : sourceError(node.path, e);

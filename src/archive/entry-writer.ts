@@ -6,7 +6,7 @@ import { ArchiveEncoder } from '../pxar/archive-encoder.ts';
 import { fileTypeOf, fileTypes, type EntryMetadata } from '../pxar/entry-metadata.ts';
 import { itemHeaderLength } from '../pxar/item.ts';
 import { SinkQueue, type ArchiveSinks } from './archive-sinks.ts';
-import { fileContent } from './file-content.ts';
+import { fileContent, smallContent, smallFile } from './file-content.ts';
 import { closeNode, type SourceNode } from './source-node.ts';
 
 /** What went into an archive. Bytes of files count their payload item's header. */
@@ -68,44 +68,45 @@ export class EntryWriter {
     return inode !== null && this.#links.has(inode);
   }
 
-  async openDirectory(node: SourceNode): Promise<void> {
+  openDirectory(node: SourceNode): Promise<void> | void {
     this.#parts.catalog?.startDirectory(node.name);
     this.#encoder.startDirectory(node.name, node.metadata);
-    await this.#queue.drain();
+    return this.#queue.drain();
   }
 
-  async closeDirectory(): Promise<void> {
+  closeDirectory(): Promise<void> | void {
     this.#parts.catalog?.endDirectory();
     this.#encoder.endDirectory();
-    await this.#queue.drain();
+    return this.#queue.drain();
   }
 
   /** Symlink, device, fifo or socket. */
-  async leaf(node: SourceNode): Promise<void> {
+  leaf(node: SourceNode): Promise<void> | void {
     this.#parts.catalog?.add(catalogType(node), node.name);
     if (node.target !== null) this.#encoder.symlink(node.name, node.metadata, node.target);
     else if (node.device !== null) this.#encoder.device(node.name, node.metadata, node.device);
     else this.#encoder.special(node.name, node.metadata);
-    await this.#queue.drain();
+    return this.#queue.drain();
   }
 
   /** A file's content, or a hard link when the archive has it under another name. Closes the node. */
-  async file(node: SourceNode): Promise<void> {
+  file(node: SourceNode): Promise<void> | void {
     if (!this.#hardLink(node)) {
       this.#parts.catalog?.addFile(node.name, node.size, wholeSeconds(node.metadata.mtimeNs));
       this.#suggest();
       this.#remember(node, this.#encoder.startFile(node.name, node.metadata, node.size));
-      await this.#content(node);
-      this.#encoder.endFile();
       this.counts.encodedFiles += 1;
       this.counts.encodedBytes += itemHeaderLength + node.size;
+      if (node.size > smallFile) return this.#largeContent(node);
+      for (const bytes of smallContent(node, this.#parts.log)) this.#encoder.fileData(bytes);
+      this.#encoder.endFile();
     }
     closeNode(node);
-    await this.#queue.drain();
+    return this.#queue.drain();
   }
 
   /** As `file`, for a file whose payload is at `payloadPosition` among chunks that are injected. */
-  async reusedFile(node: SourceNode, payloadPosition: number): Promise<void> {
+  reusedFile(node: SourceNode, payloadPosition: number): Promise<void> | void {
     if (!this.#hardLink(node)) {
       this.#suggest();
       this.#remember(node, this.#encoder.reusedFile(node.name, node.metadata, node.size, payloadPosition));
@@ -113,31 +114,31 @@ export class EntryWriter {
       this.counts.reusedBytes += itemHeaderLength + node.size;
     }
     closeNode(node);
-    await this.#queue.drain();
+    return this.#queue.drain();
   }
 
   /** A file that is not in the tree. */
-  async madeFile(name: Buffer, metadata: EntryMetadata, content: Buffer): Promise<void> {
+  madeFile(name: Buffer, metadata: EntryMetadata, content: Buffer): Promise<void> | void {
     this.#parts.catalog?.addFile(name, content.length, wholeSeconds(metadata.mtimeNs));
     this.#encoder.startFile(name, metadata, content.length);
     this.#encoder.fileData(content);
     this.#encoder.endFile();
-    await this.#queue.drain();
+    return this.#queue.drain();
   }
 
   /** Puts chunks of the previous payload archive here. */
-  async inject(chunks: readonly InjectedChunk[]): Promise<void> {
+  inject(chunks: readonly InjectedChunk[]): Promise<void> | void {
     const payload = this.#parts.sinks.payload!;
     const boundary = this.#encoder.payloadPosition;
     this.#encoder.skipPayload(chunks.reduce((sum, { size }) => sum + size, 0));
     this.#queue.add(() => payload.inject({ boundary, chunks }));
-    await this.#queue.drain();
+    return this.#queue.drain();
   }
 
   /** Completes the archive. */
-  async finish(): Promise<void> {
+  finish(): Promise<void> | void {
     this.#encoder.finish();
-    await this.#queue.drain();
+    return this.#queue.drain();
   }
 
   #hardLink(node: SourceNode): boolean {
@@ -162,11 +163,14 @@ export class EntryWriter {
     this.#queue.add(() => payload.suggest(position));
   }
 
-  async #content(node: SourceNode): Promise<void> {
+  async #largeContent(node: SourceNode): Promise<void> {
     for await (const bytes of fileContent(node, this.#parts.log)) {
       this.#encoder.fileData(bytes);
       await this.#queue.drain();
       throwIfAborted(this.#parts.signal);
     }
+    this.#encoder.endFile();
+    closeNode(node);
+    await this.#queue.drain();
   }
 }

@@ -5,7 +5,7 @@ import { shownPath } from './shown-path.ts';
 import { sourceError, type SourceNode } from './source-node.ts';
 
 /** Files up to this size are read at once, without leaving the thread. */
-const smallFile = 64 * 1024;
+export const smallFile = 64 * 1024;
 const pieceLength = 1024 * 1024;
 
 const read = promisify(readWithCallback);
@@ -16,7 +16,8 @@ const read = promisify(readWithCallback);
  */
 export async function* fileContent(node: SourceNode, log: ProgressLog): AsyncGenerator<Buffer, void, undefined> {
   try {
-    yield* pieces(node, log);
+    if (node.size <= smallFile) yield* smallPieces(node.fd!, node, log);
+    else yield* pieces(node, log);
   } catch (e) {
     throw sourceError(node.path, e);
   }
@@ -25,10 +26,6 @@ export async function* fileContent(node: SourceNode, log: ProgressLog): AsyncGen
 async function* pieces(node: SourceNode, log: ProgressLog): AsyncGenerator<Buffer, void, undefined> {
   const fd = node.fd!;
   const { size } = node;
-  if (size <= smallFile) {
-    yield* smallContent(fd, node, log);
-    return;
-  }
   let at = 0;
   while (at < size) {
     // A piece is handed on and not used again.
@@ -42,7 +39,17 @@ async function* pieces(node: SourceNode, log: ProgressLog): AsyncGenerator<Buffe
   else if (readSync(fd, Buffer.alloc(1), 0, 1, size) > 0) warnGrown(node, log);
 }
 
-function* smallContent(fd: number, node: SourceNode, log: ProgressLog): Generator<Buffer, void, undefined> {
+/** The same for a file of at most `smallFile` bytes, without leaving the thread. */
+export function smallContent(node: SourceNode, log: ProgressLog): Iterable<Buffer> {
+  try {
+    // Mostly it is one piece.
+    return [...smallPieces(node.fd!, node, log)];
+  } catch (e) {
+    throw sourceError(node.path, e);
+  }
+}
+
+function* smallPieces(fd: number, node: SourceNode, log: ProgressLog): Generator<Buffer, void, undefined> {
   const { size } = node;
   // One byte more than there should be tells whether the file grew.
   const content = Buffer.allocUnsafe(size + 1);

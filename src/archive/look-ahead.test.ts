@@ -58,7 +58,11 @@ test('generations that build upon each other, whatever changes: each restores to
     for (let generation = 0; generation < 5; generation += 1) {
       change(tree, random, [15, 60, 4, 2, 1000][generation]!);
       const expected = describeTree(tree);
-      const next = await createSplitArchive(tree, store, { averageChunk: 16 * KiB, previous: split.previous, lookAheadLimit: [512, 3, 1, 20, 7][generation]! });
+      const limit = [512, 3, 1, 20, 7][generation]!;
+      const next = await createSplitArchive(tree, store, { averageChunk: 16 * KiB, previous: split.previous, lookAheadLimit: limit });
+      const distant = await createSplitArchive(tree, store, { averageChunk: 16 * KiB, previous: split.distantPrevious, lookAheadLimit: limit });
+      assert.ok(next.split.archive.equals(distant.split.archive) && next.split.payload.equals(distant.split.payload), 'what is in memory makes no difference');
+      assert.deepEqual(next.summary, distant.summary);
       split = next.split;
       reused += next.summary.reusedFiles;
       partial += next.summary.padding.chunks;

@@ -5,7 +5,7 @@ import type { InjectedChunk } from '../chunking/payload-chunker.ts';
 import type { ArchiveDirectory } from '../pxar/archive-accessor.ts';
 import type { EntryPlacement } from './entry-placement.ts';
 import type { EntryWriter } from './entry-writer.ts';
-import { unchangedRange, type PayloadIndex, type PayloadRange } from './previous-archive.ts';
+import { unchangedRange, unchangedRangeAtHand, type PayloadIndex, type PayloadRange } from './previous-archive.ts';
 import { shownPath } from './shown-path.ts';
 import { closeNode, longestReopenPath, type SourceNode } from './source-node.ts';
 
@@ -14,7 +14,7 @@ const injectionLimit = 128;
 /** Files with paths that are too long to be opened by them are kept open; not more than so many. */
 const mostDescriptors = 256;
 /** Others have their turn after so many. */
-const entriesPerTurn = 64;
+const entriesPerTurn = 256;
 /** Reuse must not bring more than this share of bytes that nothing refers to. */
 const maxPaddingShare = 0.1;
 
@@ -82,46 +82,21 @@ export class LookAhead implements EntryPlacement {
     return inode !== null && this.#seenInodes.has(inode);
   }
 
-  async file(node: SourceNode, previous: ArchiveDirectory | null): Promise<void> {
-    await this.#keepLimit();
-    if (this.isKnown(node.inode)) {
-      this.#hold({ kind: 'file', node, offset: 0 });
-      return;
-    }
-    if (node.inode !== null) this.#seenInodes.add(node.inode);
-    const range = await this.#reusable(node, previous);
-    if (range === null) {
-      await this.#flush(false);
-      await this.#writer.file(node);
-      return;
-    }
-    await this.#extend(range);
-    this.#hold({ kind: 'file', node, offset: range.start - this.#range.start });
+  file(node: SourceNode, previous: ArchiveDirectory | null): Promise<void> | void {
+    return this.#isFull() ? this.#flush(true).then(() => this.#file(node, previous)) : this.#file(node, previous);
   }
 
-  async leaf(node: SourceNode): Promise<void> {
-    await this.#keepLimit();
-    if (this.#isHolding) {
-      this.#hold({ kind: 'leaf', node });
-      return;
-    }
-    await this.#drain(null);
-    await this.#writer.leaf(node);
+  leaf(node: SourceNode): Promise<void> | void {
+    return this.#other({ kind: 'leaf', node });
   }
 
-  async openDirectory(node: SourceNode): Promise<void> {
-    await this.#keepLimit();
-    if (this.#isHolding) {
-      this.#hold({ kind: 'open', node });
-      return;
-    }
-    await this.#drain(null);
-    await this.#writer.openDirectory(node);
+  openDirectory(node: SourceNode): Promise<void> | void {
+    return this.#other({ kind: 'open', node });
   }
 
-  async closeDirectory(): Promise<void> {
-    if (this.#isHolding) this.#waiting.push({ kind: 'close' });
-    else await this.#writer.closeDirectory();
+  closeDirectory(): Promise<void> | void {
+    if (!this.#isHolding) return this.#writer.closeDirectory();
+    this.#waiting.push({ kind: 'close' });
   }
 
   async finish(): Promise<void> {
@@ -134,37 +109,64 @@ export class LookAhead implements EntryPlacement {
 
   #hold(entry: WaitingEntry): void {
     if (entry.kind === 'file' && entry.node.fd !== null) {
-      if (entry.node.path.length > longestReopenPath) this.#descriptors += 1;
+      if (entry.node.folder.length + 1 + entry.node.name.length > longestReopenPath) this.#descriptors += 1;
       else closeNode(entry.node);
     }
     this.#waiting.push(entry);
     this.#isHolding = true;
   }
 
-  async #keepLimit(): Promise<void> {
-    if (this.#waiting.length >= this.#limit || this.#descriptors >= mostDescriptors) await this.#flush(true);
+  #isFull(): boolean {
+    return this.#waiting.length >= this.#limit || this.#descriptors >= mostDescriptors;
   }
 
-  async #reusable(node: SourceNode, previous: ArchiveDirectory | null): Promise<PayloadRange | null> {
-    const range = await unchangedRange(node, previous, this.#index.size);
-    if (range === null) return null;
-    if (range.start <= this.#lastOffset) {
-      this.#log.warn(`unexpected order of payloads in the previous archive: ${shownPath(node.path)} is encoded again`);
-      return null;
-    }
-    this.#lastOffset = range.start;
-    return range;
-  }
-
-  /** Takes the bytes into the range, or begins a new one. */
-  async #extend(range: PayloadRange): Promise<void> {
-    if (this.#range.end === 0) this.#range = { start: range.start, end: range.start };
-    if (this.#range.end === range.start) {
-      this.#range.end = range.end;
+  async #other(entry: Exclude<WaitingEntry, { kind: 'file' | 'close' }>): Promise<void> {
+    if (this.#isFull()) await this.#flush(true);
+    if (this.#isHolding) {
+      this.#hold(entry);
       return;
     }
+    await this.#drain(null);
+    await (entry.kind === 'leaf' ? this.#writer.leaf(entry.node) : this.#writer.openDirectory(entry.node));
+  }
+
+  #file(node: SourceNode, previous: ArchiveDirectory | null): Promise<void> | void {
+    if (this.isKnown(node.inode)) {
+      this.#hold({ kind: 'file', node, offset: 0 });
+      return;
+    }
+    if (node.inode !== null) this.#seenInodes.add(node.inode);
+    const range = unchangedRangeAtHand(node, previous, this.#index.size);
+    return range === null ? this.#fileByLookup(node, previous) : this.#place(node, range);
+  }
+
+  async #fileByLookup(node: SourceNode, previous: ArchiveDirectory | null): Promise<void> {
+    const range = await unchangedRange(node, previous, this.#index.size);
+    await (range === null ? this.#encode(node) : this.#place(node, range));
+  }
+
+  async #encode(node: SourceNode): Promise<void> {
+    await this.#flush(false);
+    await this.#writer.file(node);
+  }
+
+  #place(node: SourceNode, range: PayloadRange): Promise<void> | void {
+    if (range.start <= this.#lastOffset) {
+      this.#log.warn(`unexpected order of payloads in the previous archive: ${shownPath(node.path)} is encoded again`);
+      return this.#encode(node);
+    }
+    this.#lastOffset = range.start;
+    if (this.#range.end === 0) this.#range = { start: range.start, end: range.start };
+    if (this.#range.end !== range.start) return this.#placeApart(node, range);
+    this.#range.end = range.end;
+    this.#hold({ kind: 'file', node, offset: range.start - this.#range.start });
+  }
+
+  /** The bytes do not continue what waits: a new range begins. */
+  async #placeApart(node: SourceNode, range: PayloadRange): Promise<void> {
     await this.#flush(true);
     this.#range = { ...range };
+    this.#hold({ kind: 'file', node, offset: 0 });
   }
 
   /** Decides about the range (spec pxar 9.3). */
@@ -226,13 +228,19 @@ export class LookAhead implements EntryPlacement {
     for (const [at, entry] of waiting.entries()) {
       if (at % entriesPerTurn === entriesPerTurn - 1) await nextTurn();
       throwIfAborted(this.#signal);
-      if (entry.kind === 'open') await this.#writer.openDirectory(entry.node);
-      else if (entry.kind === 'close') await this.#writer.closeDirectory();
-      else if (entry.kind === 'leaf') await this.#writer.leaf(entry.node);
-      else if (base !== null) await this.#writer.reusedFile(entry.node, base + entry.offset);
-      else if (entry.node.fd !== null || this.#writer.hasInode(entry.node.inode) || this.#reopen(entry.node)) await this.#writer.file(entry.node);
+      const pending = this.#write(entry, base);
+      if (pending !== undefined) await pending;
     }
     this.#draining = [];
+  }
+
+  #write(entry: WaitingEntry, base: number | null): Promise<void> | void {
+    const writer = this.#writer;
+    if (entry.kind === 'open') return writer.openDirectory(entry.node);
+    if (entry.kind === 'close') return writer.closeDirectory();
+    if (entry.kind === 'leaf') return writer.leaf(entry.node);
+    if (base !== null) return writer.reusedFile(entry.node, base + entry.offset);
+    if (entry.node.fd !== null || writer.hasInode(entry.node.inode) || this.#reopen(entry.node)) return writer.file(entry.node);
   }
 
   async #inject(chunks: readonly ReusedChunk[]): Promise<void> {

@@ -1,7 +1,9 @@
 import type { Digest } from '../base/bytes.ts';
 import { sameMetadata } from '../pxar/entry-metadata.ts';
 import type { ArchiveAccessor, ArchiveDirectory } from '../pxar/archive-accessor.ts';
-import { itemHeaderLength } from '../pxar/item.ts';
+import { itemHeaderLength, maxNameLength, writeItemHeader } from '../pxar/item.ts';
+import { isPlain, statLength } from '../pxar/metadata-items.ts';
+import { payloadReferenceLength, writeNode } from '../pxar/plain-node.ts';
 import type { SourceNode } from './source-node.ts';
 
 /** The index of a payload archive, as ChunkIndex has it. */
@@ -37,4 +39,21 @@ export async function unchangedRange(node: SourceNode, directory: ArchiveDirecto
   if (size !== node.size || !sameMetadata(metadata, node.metadata)) return null;
   const end = payload + itemHeaderLength + size;
   return end > payloadSize ? null : { start: payload, end };
+}
+
+/** Items of the file that is looked for. */
+const items = Buffer.alloc(itemHeaderLength + maxNameLength + 1 + itemHeaderLength + statLength + itemHeaderLength);
+
+/**
+ * As `unchangedRange` without waiting, for files without attributes: they are compared as they are encoded. Null where that does not tell, or the
+ * previous archive is not in memory there.
+ */
+export function unchangedRangeAtHand(node: SourceNode, directory: ArchiveDirectory | null, payloadSize: number): PayloadRange | null {
+  if (directory === null || !isPlain(node.metadata) || node.name.length > maxNameLength) return null;
+  const end = writeNode(items, node.name, node.metadata, 0);
+  writeItemHeader(items, 'payloadReference', payloadReferenceLength - itemHeaderLength, end);
+  const start = directory.payloadOfSame(node.name, items.subarray(0, end + itemHeaderLength), node.size);
+  if (start === null) return null;
+  const range = { start, end: start + itemHeaderLength + node.size };
+  return range.end > payloadSize ? null : range;
 }

@@ -1,10 +1,10 @@
-import { closeSync, constants, readdirSync, readFileSync, fstatSync } from 'node:fs';
+import { constants, fstatSync, readFileSync } from 'node:fs';
 import { errorCode, FormatError, toError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { commandLineExcludeFileName, excludeFileName, parseExcludeFile } from '../pxar/exclude-file.ts';
 import { evaluatePatterns, type MatchPattern } from '../pxar/match-pattern.ts';
-import { descriptorPath } from '../sys/descriptor-path.ts';
-import { openEntry, statEntry, type EntryStat } from '../sys/entry-calls.ts';
+import { readDirectoryNames } from '../sys/directory-names.ts';
+import { closeEntry, openEntry, statEntry, type EntryStat } from '../sys/entry-calls.ts';
 import { joinPath, shownPath } from './shown-path.ts';
 import { reasonToPassOver, sourceError } from './source-node.ts';
 
@@ -14,10 +14,12 @@ const maxExcludeFile = 16 * 1024 * 1024;
 /** An entry that is to be archived. */
 export interface ListedEntry {
   name: Buffer;
-  path: Buffer;
   stat: EntryStat;
 }
 
+const excludeName = Buffer.from(excludeFileName);
+const commandLineExcludeName = Buffer.from(commandLineExcludeFileName);
+const slash = Buffer.of(0x2f);
 const silentErrors = new Set(['ENOENT', 'EACCES', 'ENOTDIR']);
 
 /** Patterns of the directory's `.pxarexclude`; none when there is none or it cannot be read as a whole (spec pxar 7.5). */
@@ -25,10 +27,10 @@ export function readExcludeFile(directory: number, path: Buffer, log: ProgressLo
   let fd: number;
   try {
     // A link may lead to it; a fifo must not hold us up.
-    fd = openEntry(directory, Buffer.from(excludeFileName), constants.O_NONBLOCK | constants.O_NOCTTY);
+    fd = openEntry(directory, excludeName, constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (e) {
     if (silentErrors.has(errorCode(e))) return [];
-    throw sourceError(joinPath(path, Buffer.from(excludeFileName)), e);
+    throw sourceError(joinPath(path, excludeName), e);
   }
   try {
     const stat = fstatSync(fd);
@@ -37,22 +39,22 @@ export function readExcludeFile(directory: number, path: Buffer, log: ProgressLo
     for (const warning of warnings) log.warn(warning);
     return patterns;
   } catch (e) {
-    log.warn(`ignoring all patterns of ${shownPath(joinPath(path, Buffer.from(excludeFileName)))}: ${toError(e).message}`);
+    log.warn(`ignoring all patterns of ${shownPath(joinPath(path, excludeName))}: ${toError(e).message}`);
     return [];
   } finally {
-    closeSync(fd);
+    closeEntry(fd);
   }
 }
 
 /**
- * Entries of the open directory with the path `path`, without those that the patterns exclude, sorted by the bytes of their names (spec pxar 5.3). What cannot be looked at
+ * Entries of the open directory with the path `path`, which is listed once, without those that the patterns exclude, sorted by the bytes of their names (spec pxar 5.3). What cannot be looked at
  * is warned of and left out. Throws StoreError `store.source`.
  */
 export function listDirectory(directory: number, path: Buffer, patterns: readonly MatchPattern[], log: ProgressLog): ListedEntry[] {
   const entries: ListedEntry[] = [];
   for (const name of readNames(directory, path)) {
-    if (path.length === 0 && name.toString('latin1') === commandLineExcludeFileName) continue;
-    const entry = listedEntry(directory, joinPath(path, name), name, patterns, log);
+    if (path.length === 0 && name.equals(commandLineExcludeName)) continue;
+    const entry = listedEntry(directory, path, name, patterns, log);
     if (entry !== null) entries.push(entry);
   }
   return entries.sort((a, b) => Buffer.compare(a.name, b.name));
@@ -60,20 +62,21 @@ export function listDirectory(directory: number, path: Buffer, patterns: readonl
 
 function readNames(directory: number, path: Buffer): Buffer[] {
   try {
-    return readdirSync(descriptorPath(directory), { encoding: 'buffer' });
+    return readDirectoryNames(directory);
   } catch (e) {
     throw sourceError(path, e);
   }
 }
 
-function listedEntry(directory: number, path: Buffer, name: Buffer, patterns: readonly MatchPattern[], log: ProgressLog): ListedEntry | null {
+function listedEntry(directory: number, folder: Buffer, name: Buffer, patterns: readonly MatchPattern[], log: ProgressLog): ListedEntry | null {
   let stat: EntryStat | undefined;
   try {
     const mode = (): number => (stat ??= statEntry(directory, name)).mode;
-    if (patterns.length > 0 && evaluatePatterns(patterns, Buffer.concat([Buffer.of(0x2f), path]), mode) === 'exclude') return null;
-    return { name, path, stat: (stat ??= statEntry(directory, name)) };
+    if (patterns.length > 0 && evaluatePatterns(patterns, Buffer.concat([slash, joinPath(folder, name)]), mode) === 'exclude') return null;
+    return { name, stat: (stat ??= statEntry(directory, name)) };
   } catch (e) {
     const reason = reasonToPassOver(e);
+    const path = joinPath(folder, name);
     if (reason === null) throw sourceError(path, e);
     log.warn(`skipping ${shownPath(path)}: ${reason}`);
     return null;

@@ -1,32 +1,53 @@
-import { closeSync, constants, readlinkSync } from 'node:fs';
+import { constants, readlinkSync } from 'node:fs';
 import { errorCode, StoreError } from '../base/errors.ts';
 import { fileTypeOf, fileTypes, type EntryMetadata } from '../pxar/entry-metadata.ts';
 import { entryPath } from '../sys/descriptor-path.ts';
-import { openEntry, statDescriptor, type EntryStat } from '../sys/entry-calls.ts';
+import { closeEntry, modeOfDescriptor, openEntry, statDescriptor, type EntryStat } from '../sys/entry-calls.ts';
 import { deviceNumbers } from '../sys/special-file.ts';
-import { shownPath } from './shown-path.ts';
+import { joinPath, shownPath } from './shown-path.ts';
 import { statMetadata } from './source-metadata.ts';
 
 export type SourceType = 'directory' | 'file' | 'symlink' | 'device' | 'fifo' | 'socket';
 
-/** An entry of the tree that is archived. */
-export interface SourceNode {
-  name: Buffer;
-  /** From the root of the archive, without leading slash. */
-  path: Buffer;
-  type: SourceType;
-  stat: EntryStat;
-  metadata: EntryMetadata;
-  /** Bytes; of files. */
-  size: number;
-  /** Names the inode of a file that has more than one name. */
-  inode: string | null;
+/** An entry of the tree that is archived. Many of them wait at a time, so they hold little. */
+export class SourceNode {
+  readonly name: Buffer;
+  /** Path of the directory that it is in, from the root of the archive, without leading slash. */
+  readonly folder: Buffer;
+  readonly type: SourceType;
+  readonly stat: EntryStat;
+  readonly metadata: EntryMetadata;
   /** Open for reading, of files and directories; belongs to the node. */
-  fd: number | null;
+  fd: number | null = null;
   /** Of symlinks. */
-  target: Buffer | null;
+  target: Buffer | null = null;
   /** Of devices. */
-  device: { major: number; minor: number } | null;
+  readonly device: { major: number; minor: number } | null;
+  /** Names the inode of a file that has more than one name. */
+  readonly inode: string | null;
+
+  /** Nothing is opened. StoreError for a type that archives do not know. */
+  constructor(name: Buffer, folder: Buffer, stat: EntryStat) {
+    this.name = name;
+    this.folder = folder;
+    this.stat = stat;
+    this.metadata = statMetadata(stat);
+    const type = types[fileTypeOf(stat.mode)];
+    if (type === undefined) throw sourceError(this.path, new StoreError('store.source', `unknown file type, mode ${stat.mode.toString(8)}`));
+    this.type = type;
+    this.inode = type === 'file' && stat.nlink > 1 ? `${stat.dev}:${stat.ino}` : null;
+    this.device = type === 'device' ? deviceNumbers(stat.rdev) : null;
+  }
+
+  /** From the root of the archive, without leading slash. */
+  get path(): Buffer {
+    return joinPath(this.folder, this.name);
+  }
+
+  /** Bytes; of files. */
+  get size(): number {
+    return this.type === 'file' ? this.stat.size : 0;
+  }
 }
 
 const types: Record<number, SourceType> = {
@@ -52,26 +73,6 @@ export function sourceError(path: Uint8Array, cause: unknown): StoreError {
   return new StoreError('store.source', `error at ${shownPath(path)}`, { cause });
 }
 
-/** The node of an entry; nothing is opened. StoreError for a type that archives do not know. */
-export function sourceNode(name: Buffer, path: Buffer, stat: EntryStat): SourceNode {
-  const metadata = statMetadata(stat);
-  const type = types[fileTypeOf(metadata.mode)];
-  if (type === undefined) throw sourceError(path, new StoreError('store.source', `unknown file type, mode ${metadata.mode.toString(8)}`));
-  const isFile = type === 'file';
-  return {
-    name,
-    path,
-    type,
-    stat,
-    metadata,
-    size: isFile ? stat.size : 0,
-    inode: isFile && stat.nlink > 1 ? `${stat.dev}:${stat.ino}` : null,
-    fd: null,
-    target: null,
-    device: type === 'device' ? deviceNumbers(stat.rdev) : null,
-  };
-}
-
 /** Without O_NONBLOCK a fifo that took the file's place would hold us up for ever. */
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NOCTTY | constants.O_NONBLOCK;
 
@@ -93,12 +94,12 @@ export function openNode(directory: number, node: SourceNode): void {
   if (node.type === 'symlink') node.target = readlinkSync(entryPath(directory, node.name), { encoding: 'buffer' });
   if (node.type !== 'file' && node.type !== 'directory') return;
   const fd = openQuietly(directory, node.name, node.type === 'directory' ? openFlags | constants.O_DIRECTORY : openFlags);
-  if (node.type === 'file' && fileTypeOf(statDescriptor(fd).mode) !== fileTypes.file) replaced(fd);
+  if (node.type === 'file' && fileTypeOf(modeOfDescriptor(fd)) !== fileTypes.file) replaced(fd);
   node.fd = fd;
 }
 
 function replaced(fd: number): never {
-  closeSync(fd);
+  closeEntry(fd);
   throw Object.assign(new Error('something else took the place of the file'), { code: 'ESTALE' });
 }
 
@@ -116,6 +117,6 @@ export function reopenNode(root: number, node: SourceNode): void {
 /** Closes what the node holds open. */
 export function closeNode(node: SourceNode): void {
   if (node.fd === null) return;
-  closeSync(node.fd);
+  closeEntry(node.fd);
   node.fd = null;
 }

@@ -1,4 +1,5 @@
 import type { ChunkIndex } from '../format/chunk-index.ts';
+import type { ResidentBytes } from '../pxar/archive-accessor.ts';
 import type { ChunkSource, Piece } from './chunk-source.ts';
 
 /** Chunks that are kept besides those that are read ahead, unless told otherwise. */
@@ -15,6 +16,12 @@ export interface ChunkReaderOptions {
   onChunk?: (bytes: number) => void;
 }
 
+interface KeptChunk {
+  piece: Promise<Piece>;
+  /** Once it has arrived; null for zeros. */
+  bytes: Buffer | null;
+}
+
 /** An archive of a snapshot that is read at any place. Bytes are checked before they are handed out. */
 export class ChunkReader {
   readonly #source: ChunkSource;
@@ -24,7 +31,9 @@ export class ChunkReader {
   readonly #kept: number;
   readonly #onChunk: (bytes: number) => void;
   /** By number of the index entry, the one used last at the end. */
-  readonly #chunks = new Map<number, Promise<Piece>>();
+  readonly #chunks = new Map<number, KeptChunk>();
+  /** What `residentAt` told last. */
+  #resident: ResidentBytes | null = null;
 
   constructor(source: ChunkSource, index: ChunkIndex, options: ChunkReaderOptions = {}) {
     this.#source = source;
@@ -60,27 +69,43 @@ export class ChunkReader {
     return this.#index.entry(this.#index.find(offset)).end;
   }
 
-  async #chunk(number: number): Promise<Piece> {
-    const chunk = this.#fetched(number);
+  /** The whole chunk that holds the byte at `offset`, when it has arrived; that is used then as if it were read. Null for zeros, too. */
+  readonly residentAt = (offset: number): ResidentBytes | null => {
+    const last = this.#resident;
+    if (last !== null && offset >= last.start && offset < last.start + last.bytes.length) return last;
+    if (offset >= this.length) return null;
+    const number = this.#index.find(offset);
+    const bytes = this.#chunks.get(number)?.bytes ?? null;
+    if (bytes === null) return null;
+    void this.#chunk(number);
+    this.#resident = { start: this.#index.entry(number).start, bytes };
+    return this.#resident;
+  };
+
+  #chunk(number: number): Promise<Piece> {
+    const { piece } = this.#fetched(number);
     const ahead = this.#aheadInSequence && !this.#chunks.has(number - 1) ? 0 : this.#ahead;
     const last = Math.min(this.#index.count - 1, number + ahead);
-    for (let next = number + 1; next <= last; next += 1) void this.#fetched(next);
+    for (let next = number + 1; next <= last; next += 1) this.#fetched(next);
     for (const oldest of this.#chunks.keys()) {
       if (this.#chunks.size <= this.#ahead + this.#kept) break;
       this.#chunks.delete(oldest);
     }
-    return chunk;
+    return piece;
   }
 
-  #fetched(number: number): Promise<Piece> {
+  #fetched(number: number): KeptChunk {
     const kept = this.#chunks.get(number);
     this.#chunks.delete(number);
-    const chunk = kept ?? this.#source.piece(this.#index.entry(number));
+    const chunk = kept ?? { piece: this.#source.piece(this.#index.entry(number)), bytes: null };
     this.#chunks.set(number, chunk);
     if (kept === undefined) {
       // An error is met when the chunk is wanted, and not at all when it never is; the next one who wants it asks again.
-      chunk.then(
-        ({ length }) => this.#onChunk(length),
+      chunk.piece.then(
+        ({ length, bytes }) => {
+          chunk.bytes = bytes;
+          this.#onChunk(length);
+        },
         () => {
           if (this.#chunks.get(number) === chunk) this.#chunks.delete(number);
         },

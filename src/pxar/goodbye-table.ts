@@ -113,6 +113,18 @@ export class GoodbyeTable {
     }
   }
 
+  /** The first place with the hash of `name` in a table that is in order; null when there is none. */
+  first(name: Uint8Array): number | null {
+    const { high, low } = nameHash(name);
+    for (let place = 0; place < this.count; ) {
+      const at = place * goodbyeRecordLength;
+      const order = high - this.#bytes.readUInt32LE(at + 4) || low - this.#bytes.readUInt32LE(at);
+      if (order === 0) return place;
+      place = 2 * place + (order > 0 ? 2 : 1);
+    }
+    return null;
+  }
+
   #hash(place: number): Hash64 {
     const at = place * goodbyeRecordLength;
     return { low: this.#bytes.readUInt32LE(at), high: this.#bytes.readUInt32LE(at + 4) };

@@ -46,6 +46,8 @@ export const { functions: libc } = dlopen(null, {
   // Variadic in C, see fcntl; without O_CREAT there is no fourth argument.
   openat: { arguments: ['i32', 'pointer', 'i32'], return: 'i32' },
   close: { arguments: ['i32'], return: 'i32' },
+  // Variadic in C, see fcntl. For getdents64, which glibc has by name since 2.30 only.
+  syscall: { arguments: ['i64', 'i32', 'pointer', 'u64'], return: 'i64' },
   statx: { arguments: ['i32', 'pointer', 'i32', 'u32', 'pointer'], return: 'i32' },
   utimensat: { arguments: ['i32', 'pointer', 'pointer', 'i32'], return: 'i32' },
   mknod: { arguments: ['pointer', 'u32', 'u64'], return: 'i32' },

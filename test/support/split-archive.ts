@@ -4,8 +4,10 @@ import { createArchive, type ArchiveRequest, type ArchiveSummary } from '../../s
 import type { PayloadIndex, PreviousArchive } from '../../src/archive/previous-archive.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { PayloadChunker, type PayloadPiece } from '../../src/chunking/payload-chunker.ts';
-import { ArchiveAccessor } from '../../src/pxar/archive-accessor.ts';
+import { ArchiveAccessor, type ResidentBytes } from '../../src/pxar/archive-accessor.ts';
 import { readerOf } from './archive-events.ts';
+
+const residentPiece = 2000;
 
 /** Chunks by hex digest, shared by several archives. */
 export type ChunkStore = Map<string, Buffer>;
@@ -48,7 +50,18 @@ export class SplitArchive implements PayloadSink, PayloadIndex {
     return Buffer.concat(this.entries.map(({ digest }) => this.#store.get(digest.toString('hex'))!));
   }
 
+  /** For the next archive. Of three pieces of the metadata two are in memory, as a client has the chunks that it read last. */
   get previous(): PreviousArchive {
+    const residentAt = (position: number): ResidentBytes | null => {
+      const piece = Math.floor(position / residentPiece);
+      const start = piece * residentPiece;
+      return piece % 3 === 1 ? null : { start, bytes: this.archive.subarray(start, start + residentPiece) };
+    };
+    return { accessor: new ArchiveAccessor(readerOf(this.archive), this.archive.length, null, residentAt), payloadIndex: this };
+  }
+
+  /** The same, but every look at it is waited for. */
+  get distantPrevious(): PreviousArchive {
     return { accessor: new ArchiveAccessor(readerOf(this.archive), this.archive.length), payloadIndex: this };
   }
 

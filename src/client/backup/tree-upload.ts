@@ -20,6 +20,10 @@ import { digestsOf, previousIndex } from './previous-backup.ts';
 import type { BackupSource } from './source.ts';
 import { UploadProgress, uploadReport } from './upload-progress.ts';
 
+/** Chunks of the previous metadata: it is walked from front to back, but the table of a directory lies behind what is in it. */
+const referenceAhead = 1;
+const referenceKept = 3;
+
 /** Lines of the archiver on stderr, out of the way of a live line. */
 function archiverLog({ context }: BackupParts, progress: UploadProgress): ProgressLog {
   const say = (message: string): void => {
@@ -121,10 +125,10 @@ async function openReference(parts: BackupParts, fileNames: { metadata: string; 
   const reader = await SteadyReader.open({ open: async () => connection.openReader(ns, { ...snapshot, time }), stderr: context.stderr, pause: context.pause });
   try {
     const index = await downloadIndex(reader, 'dynamic', metadataFile);
-    const chunks = new ChunkReader(new ChunkSource({ reader, crypt: contentKey(protection), cryptMode: metadataFile.cryptMode }), index);
+    const chunks = new ChunkReader(new ChunkSource({ reader, crypt: contentKey(protection), cryptMode: metadataFile.cryptMode }), index, { ahead: referenceAhead, kept: referenceKept });
     context.stderr.write(`Using previous index as metadata reference for '${fileNames.metadata}'\n`);
     return {
-      archive: { accessor: new ArchiveAccessor(chunks.readAt, chunks.length), payloadIndex },
+      archive: { accessor: new ArchiveAccessor(chunks.readAt, chunks.length, null, chunks.residentAt), payloadIndex },
       [Symbol.asyncDispose]: async () => reader.close(),
     };
   } catch (e) {

@@ -8,6 +8,7 @@ import { forEachLimited } from '../base/async.ts';
 import { parseDigest, toHex, type Digest } from '../base/bytes.ts';
 import { DigestSet } from '../base/digest-set.ts';
 import { errorChain, FormatError, HttpError, StoreError } from '../base/errors.ts';
+import { failpoint } from '../base/failpoint.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { checkIndexFile } from '../datastore/archive-check.ts';
 import { openIndexFile } from '../datastore/index-file.ts';
@@ -117,6 +118,7 @@ export class RemoteSnapshotSink implements SnapshotSink {
   async #begin(filename: string, spooled: SpooledIndex, expected: ExpectedContent): Promise<OpenIndex> {
     const { kind } = spooled;
     const [open] = await Promise.all([this.#told(this.#client.createIndex(kind, filename, kind === 'fixed' ? expected.size : undefined)), this.#learnFromBase(filename, kind)]);
+    failpoint('push.begun');
     this.#indexes.set(filename, { ...spooled, open, expected, append: null });
     return open;
   }
@@ -175,6 +177,7 @@ export class RemoteSnapshotSink implements SnapshotSink {
         // Which digest a chunk gets is not always known before it is made.
         if (this.#known.has(digest)) return { duplicate: false };
         await this.#told(this.#client.putChunk(open, { digest, size, encoded }));
+        failpoint('push.sent');
         this.#known.add(digest);
         append?.advance();
         // A session that is cut costs what it brought, unless the remote remembers.
@@ -194,11 +197,14 @@ export class RemoteSnapshotSink implements SnapshotSink {
     const { open, append, expected } = this.#index(filename);
     assert.ok(append !== null, filename);
     await this.#told(this.#client.closeIndex(open, { ...(await append.finish()), csum: checksum(expected) }));
+    failpoint('push.closed');
   }
 
   async publish(manifestBlob: Uint8Array): Promise<void> {
     await this.#told(this.#client.putBlob(manifestFileName, manifestBlob));
+    failpoint('push.described');
     await this.#told(this.#client.finish());
+    failpoint('push.finished');
   }
 
   async close(): Promise<void> {

@@ -150,11 +150,22 @@ function hasRoom(path: string): boolean {
   return bavail * bsize > 1024 ** 3;
 }
 
+/** Configures an empty datastore as `name`, without the 65,536 folders that a server makes ahead. Before the server starts. */
+export async function addEmptyDatastore(host: FarshoreHost, name: string, folder: string): Promise<void> {
+  await mkdir(join(folder, '.chunks'), { recursive: true });
+  await writeFile(join(folder, '.lock'), '');
+  await configureDatastore(host, name, folder);
+}
+
 /** Configures the golden datastore as `name`, for reading; only the chunk folders in use are made, so this is quick. Before the server starts. */
 export async function addGoldenDatastore(host: FarshoreHost, name: string, folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await unpackGoldenDatastore(folder);
   await writeFile(join(folder, '.lock'), '', { flag: 'a' });
+  await configureDatastore(host, name, folder);
+}
+
+async function configureDatastore(host: FarshoreHost, name: string, folder: string): Promise<void> {
   await mkdir(join(host.home, 'etc'), { recursive: true, mode: 0o700 });
   await writeFile(join(host.home, 'etc', 'datastore.cfg'), `datastore: ${name}\n\tpath ${folder}\n\n`, { flag: 'a', mode: 0o640 });
 }
@@ -164,6 +175,14 @@ export async function readerToken(host: FarshoreHost, store: string, user = 'syn
   await host.ok('user', 'create', user);
   const secret = secretIn(await host.ok('user', 'generate-token', user, 'offsite'));
   for (const authId of [user, `${user}!offsite`]) await host.ok('acl', 'update', `/datastore/${store}`, 'DatastoreReader', '--auth-id', authId);
+  return secret;
+}
+
+/** Makes the token `user!offsite` that may do everything in datastores, its user too; the secret. */
+export async function adminToken(host: FarshoreHost, user = 'sync@pbs'): Promise<string> {
+  await host.ok('user', 'create', user);
+  const secret = secretIn(await host.ok('user', 'generate-token', user, 'offsite'));
+  for (const authId of [user, `${user}!offsite`]) await host.ok('acl', 'update', '/datastore', 'DatastoreAdmin', '--auth-id', authId);
   return secret;
 }
 

@@ -13,7 +13,7 @@ import type { ReplicationReport } from '../../src/replication/report.ts';
 import { replicate } from '../../src/replication/run.ts';
 import { emptyStore, RecordingLog } from './datastore.ts';
 import { DelayProxy } from './delay-proxy.ts';
-import { datastoreFolder, FarshoreHost, secretIn } from './farshore-host.ts';
+import { addEmptyDatastore, datastoreFolder, FarshoreHost, secretIn } from './farshore-host.ts';
 import { hastyRetry, plainPolicy } from './sync-pair.ts';
 
 export const pushUser = 'push@pbs!offsite';
@@ -35,6 +35,37 @@ export interface PushOutcome {
   log: RecordingLog;
 }
 
+/** One push into the datastore `copy` of a server, with the journal in `folder`. Never rejects. */
+export async function pushFrom(source: Datastore, folder: string, endpoint: RemoteEndpoint, change: Omit<PushOptions, 'direct'> = {}): Promise<PushOutcome> {
+  const { permissions, sourcePermissions, retry = hastyRetry, signal = new AbortController().signal, stallTimeoutMs, ...policyChange } = change;
+  const policy = { ...plainPolicy, owner: endpoint.authId, ...policyChange };
+  const log = new RecordingLog();
+  const flight = new FlightControl(systemClock);
+  const journal = PossessionJournal.open({ path: join(folder, 'push.sqlite'), identity: 'offsite', bootId: 'this', log });
+  const spoolFolder = join(folder, 'spool');
+  await mkdir(spoolFolder, { recursive: true });
+  const target = new RemoteTarget({ endpoint, remote: 'offsite', store: 'copy', flight, signal, log, retry, stallTimeoutMs, spoolFolder, mayRemove: () => null });
+  try {
+    const report = await replicate({
+      source: new LocalSource(source, policy.sourceNamespace, sourcePermissions ?? { mayRead: () => true }),
+      target,
+      policy,
+      journal,
+      permissions: { write: () => null, createNamespace: () => null, removeNamespace: () => null, ...permissions },
+      log,
+      signal,
+      flight,
+      retry,
+    });
+    return { report, error: null, log };
+  } catch (error) {
+    return { report: null, error, log };
+  } finally {
+    target.close();
+    journal.close();
+  }
+}
+
 /** A datastore here, a line, and a server process with the empty datastore `copy` there. */
 export interface PushPair extends AsyncDisposable {
   source: Datastore;
@@ -42,6 +73,10 @@ export interface PushPair extends AsyncDisposable {
   server: FarshoreHost;
   /** Folder of the datastore `copy`. */
   copyPath: string;
+  /** For journal and locks of a push. */
+  folder: string;
+  /** Of `pushUser`. */
+  secret: string;
   push(options?: PushOptions): Promise<PushOutcome>;
   /** A push that must succeed. */
   pushed(options?: PushOptions): Promise<ReplicationReport>;
@@ -49,54 +84,29 @@ export interface PushPair extends AsyncDisposable {
   copy(): Promise<{ store: Datastore } & AsyncDisposable>;
 }
 
-export async function pushPair(options: { role?: string } = {}): Promise<PushPair> {
+/** `copyPath`: an existing folder for the copy. */
+export async function pushPair(options: { role?: string; copyPath?: string } = {}): Promise<PushPair> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await datastoreFolder());
   const source = stack.use(await emptyStore());
   const server = stack.use(new FarshoreHost(join(folder.path, 'home')));
+  const copyPath = options.copyPath ?? join(folder.path, 'copy');
+  await addEmptyDatastore(server, 'copy', copyPath);
   await server.start();
-  const copyPath = join(folder.path, 'copy');
-  await server.ok('datastore', 'create', 'copy', copyPath);
   await server.ok('user', 'create', 'push@pbs');
   const secret = secretIn(await server.ok('user', 'generate-token', 'push@pbs', 'offsite'));
   for (const authId of ['push@pbs', pushUser]) await server.ok('acl', 'update', '/datastore/copy', options.role ?? 'DatastoreAdmin', '--auth-id', authId);
   const proxy = stack.use(await DelayProxy.start({ target: { host: '127.0.0.1', port: server.port } }));
-  const spoolFolder = join(folder.path, 'spool');
-  await mkdir(spoolFolder);
-  const push = async (change: PushOptions = {}): Promise<PushOutcome> => {
-    const { permissions, sourcePermissions, retry = hastyRetry, signal = new AbortController().signal, stallTimeoutMs, direct = false, ...policyChange } = change;
-    const policy = { ...plainPolicy, owner: pushUser, ...policyChange };
-    const log = new RecordingLog();
-    const endpoint = new RemoteEndpoint({ host: '127.0.0.1', port: direct ? server.port : proxy.port, authId: pushUser, secret, fingerprint: server.fingerprint });
-    const flight = new FlightControl(systemClock);
-    const journal = PossessionJournal.open({ path: join(folder.path, 'push.sqlite'), identity: 'offsite', bootId: 'this', log });
-    const target = new RemoteTarget({ endpoint, remote: 'offsite', store: 'copy', flight, signal, log, retry, stallTimeoutMs, spoolFolder, mayRemove: () => null });
-    try {
-      const report = await replicate({
-        source: new LocalSource(source.store, policy.sourceNamespace, sourcePermissions ?? { mayRead: () => true }),
-        target,
-        policy,
-        journal,
-        permissions: { write: () => null, createNamespace: () => null, removeNamespace: () => null, ...permissions },
-        log,
-        signal,
-        flight,
-        retry,
-      });
-      return { report, error: null, log };
-    } catch (error) {
-      return { report: null, error, log };
-    } finally {
-      target.close();
-      journal.close();
-    }
-  };
+  const push = async ({ direct = false, ...change }: PushOptions = {}): Promise<PushOutcome> =>
+    pushFrom(source.store, folder.path, new RemoteEndpoint({ host: '127.0.0.1', port: direct ? server.port : proxy.port, authId: pushUser, secret, fingerprint: server.fingerprint }), change);
   const held = stack.move();
   return {
     source: source.store,
     proxy,
     server,
     copyPath,
+    folder: folder.path,
+    secret,
     push,
     pushed: async (change) => {
       const { report, error, log } = await push(change);

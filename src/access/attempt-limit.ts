@@ -76,7 +76,7 @@ export class AttemptLimit {
 }
 
 /** An IPv6 host has a whole /64 to itself; mapped IPv4 addresses are one address. */
-function networkOf(address: string): string {
+export function networkOf(address: string): string {
   const plain = address.replace(/^::ffff:(?=[0-9.]+$)/i, '').replace(/%.*$/, '');
   if (!isIPv6(plain)) return plain;
   const [head = '', tail] = plain.split('::');

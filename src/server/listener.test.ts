@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { after, test, type TestContext } from 'node:test';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import * as fc from 'fast-check';
 import { Type } from 'typebox';
 import { jsonEndpoint, upgradeEndpoint, type Endpoint } from '../api/endpoint.ts';
@@ -17,6 +17,7 @@ import { systemClock } from '../base/clock.ts';
 import { ConfigError, HttpError, StoreError } from '../base/errors.ts';
 import { silentLog, type ProgressLog } from '../base/log.ts';
 import { RawReply, serveSession, sessionEndpoint } from '../protocol/h2-session-server.ts';
+import { makeCertificate } from '../../test/support/certificate.ts';
 import { clientHello, decodeFrames, requestFrame } from '../../test/support/http2-client-frames.ts';
 import { h2ClientOn, h2Request } from '../../test/support/http2-client.ts';
 import { ensureCertificate } from './certificate.ts';
@@ -258,6 +259,71 @@ test('more connections than allowed are closed, with a warning', async (t) => {
   await once(extra, 'close');
   assert.match(warnings[0]!, /more than 1 connections: one from 127\.0\.0\.1 was closed/);
   first.destroy();
+});
+
+test('one address gets its share of the connections only, and again when it has closed some', async (t) => {
+  const warnings: string[] = [];
+  const log: ProgressLog = { ...silentLog, warn: (line) => warnings.push(line) };
+  const { listener, port } = await listen(t, { limits: { connections: 4 }, log });
+  const from = (localAddress: string): Socket => connect({ port, host: '127.0.0.1', localAddress });
+  const held = [await secure(port), await secure(port)];
+  const extra = connect(port, '127.0.0.1');
+  extra.on('error', () => {});
+  extra.resume();
+  await once(extra, 'close');
+  assert.deepEqual(warnings, ['more than 2 connections from 127.0.0.1: one was closed']);
+  const other = await secure(port, from('127.0.0.2'));
+  held[0]!.destroy();
+  while (listener.connections() > 2) await new Promise((resolve) => setTimeout(resolve, 2));
+  const again = await secure(port);
+  for (const socket of [held[1]!, other, again]) socket.destroy();
+});
+
+test('a connection on which nothing moves is ended, but not an upgraded one', async (t) => {
+  const { port } = await listen(t, { limits: { stalledMs: 3000 } });
+  const client = await h2ClientOn(await upgraded(port));
+  const busy = await secure(port);
+  busy.write(get('/api2/json/slow'));
+  busy.resume();
+  await once(busy, 'close');
+  slow.pop()?.();
+  assert.equal((await h2Request(client, 'GET', '/bytes?n=3')).body.length, 3);
+  client.destroy();
+});
+
+test('TLS 1.2 and later, forward secrecy and authenticated encryption only, no renegotiation', async (t) => {
+  const rsa = await makeCertificate({ rsa: true });
+  const { listener, port } = await listen(t, { certificate: { certificate: rsa.cert, key: rsa.key, fingerprint: rsa.fingerprint } });
+  const outcome = async (options: ConnectionOptions): Promise<string> => {
+    // Level 0: old versions and suites are this client's to offer.
+    const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options, ciphers: `${options.ciphers ?? 'ALL'}:@SECLEVEL=0` });
+    return new Promise((resolve) => {
+      socket.once('error', (e) => resolve((e as NodeJS.ErrnoException).code ?? e.message));
+      socket.once('secureConnect', () => {
+        resolve(`${socket.getProtocol()} ${socket.getCipher().name}`);
+        socket.destroy();
+      });
+    });
+  };
+  for (const version of ['TLSv1', 'TLSv1.1'] as const) assert.match(await outcome({ minVersion: version, maxVersion: version }), /PROTOCOL_VERSION/, version);
+  const older = { maxVersion: 'TLSv1.2' } as const;
+  for (const ciphers of ['AES128-SHA', 'AES128-GCM-SHA256', 'AES256-SHA256', 'ECDHE-RSA-AES128-SHA', 'ECDHE-RSA-AES256-SHA384', 'ECDHE-RSA-NULL-SHA', 'AECDH-AES128-SHA', 'DHE-RSA-AES128-SHA']) {
+    assert.match(await outcome({ ...older, ciphers }), /HANDSHAKE_FAILURE/, ciphers);
+  }
+  assert.equal(await outcome({ ...older, ciphers: 'ECDHE-RSA-AES256-GCM-SHA384' }), 'TLSv1.2 ECDHE-RSA-AES256-GCM-SHA384');
+  assert.match(await outcome({}), /^TLSv1\.3 /);
+  const next = await makeCertificate({ rsa: true });
+  listener.setCertificate({ certificate: next.cert, key: next.key, fingerprint: next.fingerprint });
+  assert.match(await outcome({ ...older, ciphers: 'AES128-SHA' }), /HANDSHAKE_FAILURE/, 'also after a new certificate');
+  assert.match(await outcome({ minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1' }), /PROTOCOL_VERSION/);
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, maxVersion: 'TLSv1.2' });
+  await once(socket, 'secureConnect');
+  const refused = await new Promise<Error | null>((resolve) => {
+    socket.on('error', resolve);
+    socket.renegotiate({}, resolve);
+  });
+  assert.match(refused?.message ?? 'renegotiated', /no renegotiation/);
+  socket.destroy();
 });
 
 test('closing: idle connections at once, busy ones when they are done', async (t) => {

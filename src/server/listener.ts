@@ -1,14 +1,17 @@
+import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, lstat, rm } from 'node:fs/promises';
 import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from 'node:http';
 import { connect, createServer as createTcpServer, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { createServer as createTlsServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import type { Caller } from '../api/endpoint.ts';
 import type { Router } from '../api/router.ts';
 import { ConfigError, errorCode, StoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
+import { AddressShares } from './address-shares.ts';
 import type { ServerCertificate } from './certificate.ts';
+import { usualCiphers } from './ciphers.ts';
 import { Connections } from './connections.ts';
 import { formatListenAddress, type ListenAddress } from './listen-address.ts';
 
@@ -21,8 +24,12 @@ export interface ListenerLimits {
   requestMs?: number;
   /** Idle keep-alive connection. Default 120 s. */
   keepAliveMs?: number;
+  /** A connection on which nothing moves while it is not idle: an answer that nobody reads, a handler that does not come back. Upgraded ones excluded. Default 10 min. */
+  stalledMs?: number;
   /** Connections beyond it are closed at once. Default 1024. */
   connections?: number;
+  /** Of these, how many one address (IPv6: one /64) may have. Default the half. */
+  connectionsOfOne?: number;
 }
 
 export interface TlsListenerOptions {
@@ -71,7 +78,7 @@ export async function listenTls(options: TlsListenerOptions): Promise<Listener> 
   const redirect = createHttpServer({ headersTimeout: handshakeMs, connectionsCheckingInterval: 1000 }, redirectToTls);
   // These two never listen themselves, but it is this event that starts their header and request timeouts.
   for (const server of [http, redirect]) server.emit('listening');
-  const tls = createTlsServer({ ...secureContextOptions(options), handshakeTimeout: handshakeMs, minVersion: 'TLSv1.2' }, (secure) => {
+  const tls = createTlsServer({ ...secureContextOptions(options), handshakeTimeout: handshakeMs }, (secure) => {
     secure.on('error', (e) => log.debug(`TLS with ${secure.remoteAddress ?? 'unknown'}: ${e.message}`));
     const socket = options.wrapSocket === undefined ? secure : wrapped(secure, options.wrapSocket);
     connections.add(socket);
@@ -81,7 +88,12 @@ export async function listenTls(options: TlsListenerOptions): Promise<Listener> 
     log.debug(`TLS handshake with ${secure.remoteAddress ?? 'unknown'}: ${e.message}`);
     secure.destroy();
   });
+  const shares = new AddressShares(limits.connectionsOfOne ?? Math.ceil(mostConnections(limits) / 2));
   const tcp = createTcpServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 120_000 }, (socket) => {
+    if (!shares.take(socket)) {
+      log.warn(`more than ${shares.most} connections from ${socket.remoteAddress ?? 'unknown'}: one was closed`);
+      return;
+    }
     tcpConnections.add(socket);
     socket.on('error', (e) => log.debug(`connection from ${socket.remoteAddress ?? 'unknown'}: ${e.message}`));
     admit(socket, handshakeMs, (firstByte) => {
@@ -156,6 +168,8 @@ function httpServer(router: Router, connections: Connections, limits: ListenerLi
       void router.handle(request, response, trusted).finally(end);
     },
   );
+  // Who comes through the local socket may wait for as long as he likes.
+  if (trusted === undefined) server.timeout = limits.stalledMs ?? 600_000;
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const end = connections.begin(request.socket);
     void router.upgrade(request, socket, head, trusted).then((outcome) => {
@@ -197,9 +211,8 @@ function wrapped(secure: TLSSocket, wrapSocket: (socket: Socket) => Duplex): Dup
   return Object.assign(socket, { remoteAddress, remotePort, setTimeout: (milliseconds: number) => void secure.setTimeout(milliseconds) });
 }
 
-function secureContextOptions(options: TlsListenerOptions): { cert: string; key: string; ciphers?: string } {
-  const { certificate, ciphers } = options;
-  return { cert: certificate.certificate, key: certificate.key, ...(ciphers === undefined ? {} : { ciphers }) };
+function secureContextOptions({ certificate, ciphers = usualCiphers }: TlsListenerOptions): SecureContextOptions {
+  return { cert: certificate.certificate, key: certificate.key, ciphers, minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_RENEGOTIATION };
 }
 
 function redirectToTls(request: IncomingMessage, response: ServerResponse): void {
@@ -210,8 +223,12 @@ function redirectToTls(request: IncomingMessage, response: ServerResponse): void
   response.end();
 }
 
+function mostConnections(limits: ListenerLimits): number {
+  return limits.connections ?? 1024;
+}
+
 function limitConnections(server: TcpServer, limits: ListenerLimits, log: ProgressLog): void {
-  server.maxConnections = limits.connections ?? 1024;
+  server.maxConnections = mostConnections(limits);
   server.on('drop', (data) => log.warn(`more than ${server.maxConnections} connections: one from ${data?.remoteAddress ?? 'unknown'} was closed`));
 }
 

@@ -12,11 +12,13 @@ export interface TestCertificate {
   fingerprint: string;
 }
 
-const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+const elliptic = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+const rsa = { name: 'RSASSA-PKCS1-v1_5', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]), hash: 'SHA-256' };
 
-/** A new self-signed certificate. Default: valid for `localhost`, 127.0.0.1 and ::1, from yesterday until tomorrow. */
-export async function makeCertificate(options: { dns?: string[]; ip?: string[]; notBefore?: Date; notAfter?: Date } = {}): Promise<TestCertificate> {
+/** A new self-signed certificate. Default: for `localhost`, 127.0.0.1 and ::1, from yesterday until tomorrow, with an elliptic key. */
+export async function makeCertificate(options: { dns?: string[]; ip?: string[]; notBefore?: Date; notAfter?: Date; rsa?: boolean } = {}): Promise<TestCertificate> {
   x509.cryptoProvider.set(webcrypto);
+  const algorithm = options.rsa === true ? rsa : elliptic;
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const dayMs = 86_400_000;
   const names: x509.JsonGeneralName[] = [

@@ -83,3 +83,16 @@ test('a key that cannot be followed by its certificate is taken back', async (t)
   await rm(pem, { recursive: true });
   await writeFile(pem, own.certificate);
 });
+
+test('files that somebody renewed are served when they are read anew, a pair that does not fit is not', async (t) => {
+  const { server, port } = await ground(t);
+  const { certificates } = server.composition;
+  const own = certificates.current.fingerprint;
+  const other = await makeCertificate();
+  await writeFile(join(server.paths.config, 'proxy.pem'), other.cert);
+  await assert.rejects(certificates.reload(), { code: 'config.certificate' });
+  assert.equal(await served(port), own);
+  await writeFile(join(server.paths.config, 'proxy.key'), other.key);
+  await certificates.reload();
+  assert.equal(await served(port), other.fingerprint);
+});

@@ -63,9 +63,19 @@ export class ServedCertificate {
     return this.#change(() => newSelfSigned(hostName, clock));
   }
 
+  /** Serves what is in the files now: somebody has renewed it there. ConfigError `config.certificate`, and the present one stays, when they do not fit. */
+  async reload(): Promise<void> {
+    const { files, clock, log } = this.#options;
+    await this.#inOrder(async () => {
+      const found = await loadCertificate(files, clock, log);
+      if (found.certificate === this.#current.certificate && found.key === this.#current.key) return;
+      this.#serve(found);
+      log.info(`certificate read anew, fingerprint ${found.fingerprint}`);
+    });
+  }
+
   async #change(next: () => Promise<{ certificate: string; key: string }>): Promise<CertificateInfo[]> {
-    const before = this.#changing;
-    const replace = async (): Promise<CertificateInfo[]> => {
+    return this.#inOrder(async () => {
       const { files, rights, clock, log } = this.#options;
       const present = this.#current;
       const pair = await next();
@@ -80,13 +90,17 @@ export class ServedCertificate {
       this.#serve(await loadCertificate(files, clock, log));
       log.info(`certificate replaced, fingerprint ${this.#current.fingerprint}`);
       return this.list();
-    };
-    const changed = (async () => {
+    });
+  }
+
+  async #inOrder<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#changing;
+    const done = (async () => {
       await before;
-      return replace();
+      return work();
     })();
-    this.#changing = settled(changed);
-    return changed;
+    this.#changing = settled(done);
+    return done;
   }
 
   #serve(certificate: ServerCertificate): void {

@@ -4,7 +4,8 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { RateLimiter, ThrottledSocket, TokenBucket } from './rate-limit.ts';
+import { RateLimiter, ThrottledSocket } from './rate-limit.ts';
+import { TokenBucket } from './token-bucket.ts';
 
 class TestClock {
   ms = 1_000_000;

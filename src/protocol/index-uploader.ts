@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, webcrypto } from 'node:crypto';
 import { Semaphore } from '../base/async.ts';
 import type { Digest } from '../base/bytes.ts';
 import type { DigestSet } from '../base/digest-set.ts';
@@ -94,11 +94,21 @@ export class IndexUploader {
     return this.#counts;
   }
 
-  /** The archive's next chunk, whose bytes must not be changed until `release` is told of them. Fulfilled when there is room for another one. Throws what made the upload fail. */
-  async add(bytes: Buffer): Promise<void> {
+  /** Digest of a chunk for `add`, off the event loop and so on several processors: the hash takes longer than all the rest that is done for a chunk the remote has. */
+  async digestOf(bytes: Buffer): Promise<Buffer> {
+    const { crypt } = this.#options;
+    if (bytes[0] === 0 || crypt !== undefined) return this.#digest(bytes);
+    return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes as Buffer<ArrayBuffer>));
+  }
+
+  /**
+   * The archive's next chunk, whose bytes must not be changed until `release` is told of them. Fulfilled when there is room for another one. Throws what made the upload fail.
+   * `known`: what `digestOf` told of it.
+   */
+  async add(bytes: Buffer, known?: Buffer): Promise<void> {
     assert.ok(bytes.byteLength > 0 && bytes.byteLength <= maxChunkPlainSize);
     await this.#room();
-    const digest = this.#digest(bytes);
+    const digest = known ?? this.#digest(bytes);
     if (!this.#options.known.add(digest)) {
       this.#reuse(digest, bytes.byteLength);
       this.#options.release?.(bytes);

@@ -60,6 +60,26 @@ async function chunkAt(source: BackupSource, handle: FileHandle, position: numbe
   return length === 0 ? null : buffer.subarray(0, length);
 }
 
+/** Chunks whose digests are made at a time. */
+const digestsAtATime = 3;
+
+/** Chunks in order, each with its digest; the next ones are being read and hashed while the caller works on one. Throws what both throw. */
+export async function* withDigests(chunks: AsyncIterable<Buffer>, digestOf: (bytes: Buffer) => Promise<Buffer>): AsyncGenerator<{ bytes: Buffer; digest: Buffer }, void, undefined> {
+  const waiting: Array<{ bytes: Buffer; digest: Promise<Buffer> }> = [];
+  const next = async (): Promise<{ bytes: Buffer; digest: Buffer }> => {
+    const { bytes, digest } = waiting.shift()!;
+    return { bytes, digest: await digest };
+  };
+  for await (const bytes of chunks) {
+    const digest = digestOf(bytes);
+    // An error is met when its turn comes, or not at all after an earlier one.
+    digest.catch(() => {});
+    waiting.push({ bytes, digest });
+    if (waiting.length >= digestsAtATime) yield await next();
+  }
+  while (waiting.length > 0) yield await next();
+}
+
 /** The chunks of an image, the next one being read while the caller works on one; the caller gives them back to `buffers`. StoreError `store.source`. */
 export async function* imageChunks(source: BackupSource, buffers: ChunkBuffers): AsyncGenerator<Buffer, void, undefined> {
   const handle = await open(source.path, 'r').catch((e: unknown) => Promise.reject(failed(source, systemErrorText(e))));

@@ -12,7 +12,7 @@ import { repositoryText } from '../repository.ts';
 import type { ServerConnection } from '../server-connection.ts';
 import { systemErrorText } from '../system-error-text.ts';
 import { CatalogUpload } from './catalog-upload.ts';
-import { ChunkBuffers, imageChunks } from './image-chunks.ts';
+import { ChunkBuffers, imageChunks, withDigests } from './image-chunks.ts';
 import { contentKey, indexEntry, progressOutput, type BackupParts, type BackupRequest } from './parts.ts';
 import { digestsOf, previousBackup, previousIndex } from './previous-backup.ts';
 import { repeatedly, SnapshotCheck, type AttemptProgress } from './repeat.ts';
@@ -118,8 +118,8 @@ async function uploadImage(parts: BackupParts, source: BackupSource): Promise<Ma
   const progress = new UploadProgress(name, source.size ?? 0, progressOutput(context));
   let summary: UploadSummary;
   try {
-    for await (const chunk of imageChunks(source, buffers)) {
-      await upload.add(chunk);
+    for await (const { bytes, digest } of withDigests(imageChunks(source, buffers), (chunk) => upload.digestOf(chunk))) {
+      await upload.add(bytes, digest);
       progress.update(upload.counts);
     }
     summary = await upload.finish();

@@ -14,8 +14,10 @@ import { pruneJobCommands, syncJobCommands, verifyJobCommands } from './commands
 import { nodeCommands, versionCommand } from './commands/node.ts';
 import { realmConfigCommands } from './commands/realms.ts';
 import { encryptionKeyCommands } from './commands/encryption-keys.ts';
+import { freshnessCommands } from './commands/freshness.ts';
 import { remoteCommands } from './commands/remotes.ts';
 import { garbageCollectionCommands, taskCommands, transferCommands } from './commands/tasks.ts';
+import { trafficControlCommands } from './commands/traffic-control.ts';
 import { userCommands } from './commands/users.ts';
 
 /** Everything that the manager touches outside itself. */
@@ -46,9 +48,11 @@ export const managerCommands: readonly Command[] = [
   ...pruneJobCommands,
   ...transferCommands,
   ...encryptionKeyCommands,
+  ...freshnessCommands,
   ...remoteCommands,
   ...syncJobCommands,
   ...taskCommands,
+  ...trafficControlCommands,
   ...userCommands,
   ...verifyJobCommands,
 ];

@@ -34,7 +34,8 @@ export async function listSnapshots(store: Datastore, namespace: string, group: 
   return found.toSorted((a, b) => a.time - b.time);
 }
 
-function snapshotTime(name: string): number | null {
+/** Time of a snapshot's directory name; null for other names. */
+export function snapshotTime(name: string): number | null {
   if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(name)) return null;
   try {
     return parseBackupTime(name);

@@ -13,11 +13,13 @@ import { loadServerKeys } from '../access/server-keys.ts';
 import { apiPages } from '../api/api-pages.ts';
 import { Datastores } from '../api/datastores.ts';
 import type { Endpoint } from '../api/endpoint.ts';
+import { lookAtContract } from '../api/freshness-evidence.ts';
 import { Gatekeeping } from '../api/gatekeeping.ts';
 import { openApiDocument } from '../api/openapi.ts';
 import { Router, type Delays } from '../api/router.ts';
 import { SyncLoops } from '../api/sync-loops.ts';
 import { SyncRuns } from '../api/sync-runs.ts';
+import { TrafficControl } from '../api/traffic/traffic-control.ts';
 import { registerValueFormats } from '../api/value-formats.ts';
 import type { Clock } from '../base/clock.ts';
 import type { ProgressLog } from '../base/log.ts';
@@ -26,6 +28,7 @@ import { datastoreTable } from '../config/datastore-config.ts';
 import { domainFile } from '../config/domain-config.ts';
 import { EncryptionKeys } from '../config/encryption-keys.ts';
 import { settingsFile } from '../config/farshore-config.ts';
+import { freshnessTable } from '../config/freshness-config.ts';
 import { loadInstanceId } from '../config/instance-id.ts';
 import { prepareInstallation, type InstallationPaths } from '../config/home.ts';
 import { pruneJobTable, syncJobTable, verifyJobTable } from '../config/job-config.ts';
@@ -34,7 +37,11 @@ import { remoteTable } from '../config/remote-config.ts';
 import { RemoteSecrets } from '../config/remote-secrets.ts';
 import { shadowFile, tokenShadowFile } from '../config/shadow-config.ts';
 import { tfaFile } from '../config/tfa-config.ts';
+import { trafficRuleTable } from '../config/traffic-config.ts';
 import { userFile } from '../config/user-config.ts';
+import { beat } from '../freshness/heartbeat.ts';
+import { FreshnessMemoryFile } from '../freshness/memory.ts';
+import { FreshnessWatch } from '../freshness/watch.ts';
 import { AdoptedCopies } from '../replication/adopted-copies.ts';
 import { JobMemories } from '../replication/job-memory.ts';
 import { Journals } from '../replication/journals.ts';
@@ -48,6 +55,7 @@ import { formatAccessLine } from './access-log.ts';
 import { configuredCiphers } from './ciphers.ts';
 import { apiEndpoints } from './endpoints.ts';
 import { LogFile } from './log-file.ts';
+import { loggedAlarms } from './logged-alarms.ts';
 import { ServedCertificate } from './served-certificate.ts';
 
 export interface CompositionOptions {
@@ -56,6 +64,8 @@ export interface CompositionOptions {
   programVersion: string;
   log: ProgressLog;
   clock: Clock;
+  /** Milliseconds of a clock that nobody sets; default: the process's. */
+  monotonicMs?: () => number;
   /** Against guessing; shorter only in tests. */
   delays?: Delays;
 }
@@ -67,8 +77,12 @@ export interface Composition {
   /** For the listener, by node.cfg; undefined: the usual ones. */
   ciphers: string | undefined;
   tasks: WorkerTasks;
+  /** For the listener. */
+  traffic: TrafficControl;
   /** Not started. */
   scheduler: Scheduler;
+  /** Not started. */
+  freshness: FreshnessWatch;
   /** Ends what runs, within about `graceMs`: tasks are aborted, and what they were doing is whole or absent. */
   close(graceMs: number): Promise<void>;
   /** Waits for running tasks instead of aborting them. */
@@ -84,7 +98,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const certificates = await ServedCertificate.open({
     files: { certificate: join(installation.config, 'proxy.pem'), key: join(installation.config, 'proxy.key') },
     hostName: hostname(),
-    rights: { mode: 0o640, owner: installation.serviceUser === null ? null : { uid: 0, gid: installation.serviceUser.gid } },
+    rights: installation.serviceUser === null ? { mode: 0o600, owner: null } : { mode: 0o640, owner: { uid: 0, gid: installation.serviceUser.gid } },
     clock,
     log,
   });
@@ -100,7 +114,9 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     syncJobs: syncJobTable(installation),
     pruneJobs: pruneJobTable(installation),
     verifyJobs: verifyJobTable(installation),
+    trafficRules: trafficRuleTable(installation),
   };
+  const traffic = new TrafficControl({ table: tables.trafficRules, clock, log });
   const access = new AccessControl(files.acl);
   const accounts = new Accounts(files.users, clock);
   const tokens = new ApiTokens(tokenShadowFile(installation));
@@ -125,7 +141,19 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const syncLoops = new SyncLoops({ jobs: tables.syncJobs, memories, instanceId });
   const syncRuns = new SyncRuns({ loops: syncLoops, memories, adopted, pruneJobs: tables.pruneJobs, datastores, remotes: tables.remotes, secrets, settings, keys: encryptionKeys, jobs: tables.syncJobs, access, journals, ground });
 
-  const built = apiEndpoints({ options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, adopted, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog });
+  const contracts = freshnessTable(installation);
+  const freshness = new FreshnessWatch({
+    contracts: () => contracts.list().records,
+    look: (contract, now) => lookAtContract({ datastores, jobs: tables.syncJobs, states, memories }, contract, now),
+    alarms: loggedAlarms(log),
+    beat,
+    memory: new FreshnessMemoryFile(join(installation.state, 'freshness.json'), installation.serviceUser, log),
+    clock,
+    monotonicMs: options.monotonicMs ?? (() => performance.now()),
+    log,
+  });
+
+  const built = apiEndpoints({ contracts, freshness, options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, adopted, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog, traffic });
   const endpoints: Endpoint[] = built.endpoints;
   const router = new Router({
     endpoints,
@@ -133,6 +161,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     log,
     ...(options.delays === undefined ? {} : { delays: options.delays }),
     pages: apiPages(() => openApiDocument(endpoints, options.programVersion)),
+    onCaller: (connection, authId) => traffic.identify(connection, authId),
     onAccess: (entry) => accessLog.append(formatAccessLine(entry, new Date(clock.now()))),
   });
   const scheduler = new Scheduler({
@@ -152,9 +181,12 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     certificates,
     ciphers: configuredCiphers(files.node.load().value.record),
     tasks,
+    traffic,
     scheduler,
+    freshness,
     close: async (graceMs) => {
       await scheduler.stop();
+      await freshness.stop();
       await tasks.shutdown(graceMs);
       await release();
     },

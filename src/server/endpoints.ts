@@ -19,18 +19,21 @@ import { datastoreListEndpoints } from '../api/admin/datastore.ts';
 import { adminGarbageCollectionEndpoints } from '../api/admin/gc.ts';
 import { adminPruneEndpoints } from '../api/admin/prune.ts';
 import { syncAdminEndpoints } from '../api/admin/sync.ts';
+import { trafficStatusEndpoints } from '../api/admin/traffic-control.ts';
 import { datastoreRrdEndpoints } from '../api/admin/datastore/rrd.ts';
 import { adminVerifyEndpoints } from '../api/admin/verify.ts';
 import type { AuthLog } from '../api/auth-log.ts';
 import { backupEndpoints } from '../api/backup.ts';
 import { datastoreConfigEndpoints } from '../api/config/datastore.ts';
 import { encryptionKeyEndpoints } from '../api/config/encryption-keys.ts';
+import { freshnessConfigEndpoints } from '../api/config/freshness.ts';
 import { pruneConfigEndpoints } from '../api/config/prune.ts';
 import { realmConfigEndpoints } from '../api/config/realms.ts';
 import { remoteScanEndpoints } from '../api/config/remote-scan.ts';
 import { remoteTestEndpoints } from '../api/config/remote-test.ts';
 import { remoteConfigEndpoints } from '../api/config/remote.ts';
 import { syncConfigEndpoints } from '../api/config/sync.ts';
+import { trafficConfigEndpoints } from '../api/config/traffic-control.ts';
 import { verifyConfigEndpoints } from '../api/config/verify.ts';
 import { webauthnEndpoints } from '../api/config/webauthn.ts';
 import { DatastoreCreations, recordAdoption } from '../api/datastore-creation.ts';
@@ -56,9 +59,11 @@ import { pullEndpoints } from '../api/pull.ts';
 import { pushEndpoints } from '../api/push.ts';
 import { readerEndpoints } from '../api/reader.ts';
 import { datastoreUsageEndpoints } from '../api/status/datastore-usage.ts';
+import { freshnessStatusEndpoints } from '../api/status/freshness.ts';
 import type { SyncLoops } from '../api/sync-loops.ts';
 import { SyncPlans } from '../api/sync-plans.ts';
 import type { SyncRuns } from '../api/sync-runs.ts';
+import type { TrafficControl } from '../api/traffic/traffic-control.ts';
 import { VerifyRuns } from '../api/verify-runs.ts';
 import { versionEndpoints } from '../api/version.ts';
 import type { Clock } from '../base/clock.ts';
@@ -67,6 +72,7 @@ import type { AclFile } from '../config/acl-config.ts';
 import type { DatastoreTable } from '../config/datastore-config.ts';
 import type { EncryptionKeys } from '../config/encryption-keys.ts';
 import { BackfillJobs } from '../config/backfill-jobs.ts';
+import type { FreshnessTable } from '../config/freshness-config.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
 import type { SectionFile } from '../config/files.ts';
 import type { PruneJobTable, SyncJobTable, VerifyJobTable } from '../config/job-config.ts';
@@ -74,6 +80,8 @@ import type { RemoteTable } from '../config/remote-config.ts';
 import type { RemoteSecrets } from '../config/remote-secrets.ts';
 import type { NodeFile } from '../config/node-config.ts';
 import type { TfaFile } from '../config/tfa-config.ts';
+import type { TrafficRuleTable } from '../config/traffic-config.ts';
+import type { FreshnessWatch } from '../freshness/watch.ts';
 import type { AdoptedCopies } from '../replication/adopted-copies.ts';
 import type { JobMemories } from '../replication/job-memory.ts';
 import type { Journals } from '../replication/journals.ts';
@@ -87,7 +95,7 @@ import type { ServedCertificate } from './served-certificate.ts';
 export interface ApiParts {
   options: { programVersion: string; log: ProgressLog; clock: Clock };
   files: { acl: AclFile; domains: SectionFile; tfa: TfaFile; node: NodeFile };
-  tables: { datastores: DatastoreTable; remotes: RemoteTable; syncJobs: SyncJobTable; pruneJobs: PruneJobTable; verifyJobs: VerifyJobTable };
+  tables: { datastores: DatastoreTable; remotes: RemoteTable; syncJobs: SyncJobTable; pruneJobs: PruneJobTable; verifyJobs: VerifyJobTable; trafficRules: TrafficRuleTable };
   access: AccessControl;
   accounts: Accounts;
   changer: AccountChanger;
@@ -105,10 +113,13 @@ export interface ApiParts {
   memories: JobMemories;
   adopted: AdoptedCopies;
   settings: SettingsFile;
+  contracts: FreshnessTable;
+  freshness: FreshnessWatch;
   certificates: ServedCertificate;
   instanceId: string;
   locksRoot: string;
   authLog: AuthLog;
+  traffic: TrafficControl;
 }
 
 /** Every endpoint of the API, and the jobs that they configure, for the scheduler. */
@@ -174,6 +185,10 @@ function configEndpoints(parts: ApiParts): Endpoint[] {
     ...remoteTestEndpoints({ ...remote, access, jobs: tables.syncJobs }),
     ...pruneConfigEndpoints({ jobs: tables.pruneJobs, access, states }),
     ...verifyConfigEndpoints({ jobs: tables.verifyJobs, access, states }),
+    ...trafficConfigEndpoints({ rules: tables.trafficRules, onChange: () => parts.traffic.refresh() }),
+    ...trafficStatusEndpoints({ rules: tables.trafficRules, traffic: parts.traffic }),
+    ...freshnessConfigEndpoints({ contracts: parts.contracts, jobs: tables.syncJobs, access, clock: parts.options.clock }),
+    ...freshnessStatusEndpoints({ contracts: parts.contracts, watch: parts.freshness, access }),
   ];
 }
 

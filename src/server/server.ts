@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
+import { errorChain } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import type { InstallationPaths } from '../config/home.ts';
 import { compose, type CompositionOptions } from './composition.ts';
@@ -22,6 +23,8 @@ export interface RunningServer {
   /** With the real port. */
   readonly address: ListenAddress;
   readonly fingerprint: string;
+  /** Serves the certificate that is in the files now; what is wrong with it goes to the log, and the present one stays. */
+  reload(): Promise<void>;
   /** Ends cleanly: running tasks are aborted, what they were doing is whole or absent. */
   stop(): Promise<void>;
 }
@@ -33,19 +36,27 @@ const connectionGraceMs = 2000;
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { installation, log } = options;
   const composition = await compose(options);
-  const { router, certificates, ciphers, scheduler } = composition;
+  const { router, certificates, ciphers, traffic, scheduler, freshness } = composition;
   try {
     // First, since it also keeps a second server out of this installation.
     const local = await listenUnix({ router, path: socketPath(installation), log });
     try {
-      const tls = await listenTls({ router, address: options.listen, certificate: certificates.current, log, ...(ciphers === undefined ? {} : { ciphers }) });
+      const tls = await listenTls({ router, address: options.listen, certificate: certificates.current, log, wrapSocket: (socket) => traffic.wrap(socket), ...(ciphers === undefined ? {} : { ciphers }) });
       certificates.onChange((certificate) => tls.setCertificate(certificate));
       scheduler.start();
+      freshness.start();
       const address = tls.address as ListenAddress;
       log.info(`farshore ${options.programVersion} ready: https://${formatListenAddress(address)} fingerprint ${certificates.current.fingerprint}`);
       return {
         address,
         fingerprint: certificates.current.fingerprint,
+        reload: async () => {
+          try {
+            await certificates.reload();
+          } catch (e) {
+            log.error(`certificate not read anew: ${errorChain(e)}`);
+          }
+        },
         stop: async () => {
           log.info('stopping');
           const closed = Promise.all([local.close(connectionGraceMs), tls.close(connectionGraceMs)]);

@@ -8,6 +8,7 @@ import { compose, type Composition } from '../../src/server/composition.ts';
 
 export interface WholeServerOptions {
   clock?: Clock;
+  monotonicMs?: () => number;
   log?: ProgressLog;
   /** Puts configuration into the installation before the server is composed. */
   prepare?: (paths: InstallationPaths) => Promise<void>;
@@ -25,12 +26,12 @@ export class WholeServer implements AsyncDisposable {
     this.composition = composition;
   }
 
-  static async make({ clock = { now: () => Date.now() }, log = silentLog, prepare }: WholeServerOptions = {}): Promise<WholeServer> {
+  static async make({ clock = { now: () => Date.now() }, log = silentLog, prepare, monotonicMs }: WholeServerOptions = {}): Promise<WholeServer> {
     const home = await mkdtemp(join(tmpdir(), 'farshore-whole-'));
     const paths = resolveInstallation({ env: { FARSHORE_HOME: home }, isRoot: false, homeDirectory: '/nowhere' });
     await prepareInstallation(paths);
     await prepare?.(paths);
-    const composition = await compose({ installation: paths, programVersion: '0.0.0', log, clock, delays: { unauthorizedMs: 0, forbiddenMs: 0 } });
+    const composition = await compose({ installation: paths, programVersion: '0.0.0', log, clock, ...(monotonicMs === undefined ? {} : { monotonicMs }), delays: { unauthorizedMs: 0, forbiddenMs: 0 } });
     return new WholeServer(home, paths, composition);
   }
 

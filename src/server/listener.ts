@@ -160,9 +160,13 @@ function httpServer(router: Router, connections: Connections, limits: ListenerLi
       requestTimeout: limits.requestMs ?? 300_000,
       connectionsCheckingInterval: 1000,
       noDelay: true,
-      shouldUpgradeCallback: (request) => router.wantsUpgrade(request),
+      shouldUpgradeCallback: (request) => hasOneHost(request) && router.wantsUpgrade(request),
     },
     (request: IncomingMessage, response: ServerResponse) => {
+      if (!hasOneHost(request)) {
+        response.writeHead(400, { connection: 'close', 'content-length': 0 }).end();
+        return;
+      }
       const end = connections.begin(request.socket);
       response.once('close', end);
       void router.handle(request, response, trusted).finally(end);
@@ -183,6 +187,13 @@ function httpServer(router: Router, connections: Connections, limits: ListenerLi
     });
   });
   return server;
+}
+
+/** That there is one is Node's to check; of several each proxy may believe another (RFC 9112, 3.2). */
+function hasOneHost({ rawHeaders }: IncomingMessage): boolean {
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) if (rawHeaders[at]!.length === 4 && rawHeaders[at]!.toLowerCase() === 'host') hosts += 1;
+  return hosts < 2;
 }
 
 /** Waits for the first byte and leaves it in the socket. */

@@ -15,11 +15,11 @@ export interface ServerEnvironment {
 const logFormats = ['text', 'json'] as const;
 const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 
-/** `farshore server`: runs until SIGTERM or SIGINT. */
+/** `farshore server`: runs until SIGTERM or SIGINT; SIGHUP reads the certificate anew. */
 export function serverCommand({ installation, version, env }: ServerEnvironment): Command {
   return {
     words: ['server'],
-    description: 'Run the server in the foreground until SIGTERM or SIGINT. FARSHORE_HOME names the folder that holds everything of it.',
+    description: 'Run the server in the foreground until SIGTERM or SIGINT; SIGHUP reads the certificate anew. FARSHORE_HOME names the folder that holds everything of it.',
     parameters: Type.Object({
       listen: Type.Optional(Type.String({ description: 'Address and port to listen on; default: FARSHORE_LISTEN, else [::]:8007 (IPv4, too).', typetext: '<ADDR:PORT>' })),
       'log-format': Type.Optional(oneOf([...logFormats], 'A log entry is a line of text or of JSON, to stderr.', { default: 'text' })),
@@ -42,6 +42,8 @@ export function serverCommand({ installation, version, env }: ServerEnvironment)
         log,
         clock: systemClock,
       });
+      // A server that a terminal started ends with it, as any program does.
+      if (!process.stdin.isTTY) process.on('SIGHUP', () => void server.reload());
       const signal = await ended;
       log.info(`received ${signal}`);
       await server.stop();

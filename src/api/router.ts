@@ -49,6 +49,8 @@ export interface RouterOptions {
   log: ProgressLog;
   delays?: Delays;
   onAccess?: (entry: AccessEntry) => void;
+  /** Told of every request by whom it is, before it is looked at further; empty: by nobody who is known. For limits by user. */
+  onCaller?: (connection: Duplex, authId: string) => void;
   /** GET outside `/api2`: the user interface. Without it 404. Gets the components, decoded. */
   pages?: (components: readonly string[], request: IncomingMessage, response: ServerResponse) => Promise<void>;
 }
@@ -94,6 +96,7 @@ export class Router {
   readonly #log: ProgressLog;
   readonly #delays: Delays;
   readonly #onAccess: (entry: AccessEntry) => void;
+  readonly #onCaller: NonNullable<RouterOptions['onCaller']>;
   readonly #pages: RouterOptions['pages'];
   /** The last answer under way on a connection; HTTP/1.1 answers in order, so all others have left before it. */
   readonly #answering = new WeakMap<Duplex, Promise<void>>();
@@ -105,6 +108,7 @@ export class Router {
     this.#log = options.log;
     this.#delays = options.delays ?? { unauthorizedMs: 3000, forbiddenMs: 500 };
     this.#onAccess = options.onAccess ?? (() => {});
+    this.#onCaller = options.onCaller ?? (() => {});
     this.#pages = options.pages;
   }
 
@@ -213,6 +217,7 @@ export class Router {
     const place = this.#tree.find(target.components.slice(2));
     const isPublic = place?.endpoint(request.method ?? '')?.permission.kind === 'public';
     const caller = exchange.trusted ?? (isPublic ? { authId: '', remoteAddress: request.socket.remoteAddress ?? '' } : await this.#authenticate(request));
+    this.#onCaller(request.socket, caller?.authId ?? '');
     if (caller === null) {
       await hold(this.#delays.unauthorizedMs, exchange.gone);
       sendText(response, 401, 'authentication failed');

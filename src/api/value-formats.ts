@@ -4,6 +4,7 @@ import { parseHumanByte } from '../format/human-byte.ts';
 import { registerParameterFormat } from '../protocol/parameters.ts';
 import { parseGroupFilter } from '../replication/group-filter.ts';
 import { parseCalendarEvent } from '../schedule/calendar-event.ts';
+import { parseDailyDuration } from '../schedule/daily-duration.ts';
 
 /** Grammars behind the `format` keyword of config/schemas.ts that are at home in different layers, tied together here. */
 
@@ -24,11 +25,12 @@ function faultOf(parse: (text: string) => unknown): FormatCheck {
 /** Formats that configuration files do not check by themselves. */
 const laterFormats: Readonly<Record<string, FormatCheck>> = {
   'calendar-event': faultOf(parseCalendarEvent),
+  'daily-duration': faultOf(parseDailyDuration),
   'group-filter': faultOf(parseGroupFilter),
   'human-byte': (text) => (faultOf(parseHumanByte)(text) === null ? null : `byte-size parse error for '${text}': invalid float literal`),
 };
 
-const fileFormats = ['namespace', 'user-id', 'auth-id', 'host'];
+const fileFormats = ['namespace', 'cidr', 'user-id', 'auth-id', 'host'];
 
 let registered = false;
 

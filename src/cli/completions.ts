@@ -32,6 +32,8 @@ export const pruneJobs: Completion = async (api) => listField(api, '/config/prun
 
 export const verifyJobs: Completion = async (api) => listField(api, '/config/verify', 'id');
 
+export const trafficRules: Completion = async (api) => listField(api, '/config/traffic-control', 'name');
+
 export const calendarEvents: Completion = async () => ['minutely', 'hourly', 'daily', 'mon..fri', '0:0'];
 
 export const aclPaths: Completion = async (api) => {

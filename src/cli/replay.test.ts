@@ -43,7 +43,7 @@ for (const file of ['usage-errors', 'help']) {
 }
 
 suite('recorded usage errors among other runs', () => {
-  const files = ['user', 'acl', 'datastore', 'remote', 'sync-job', 'prune-job', 'task'];
+  const files = ['user', 'acl', 'datastore', 'remote', 'sync-job', 'prune-job', 'task', 'traffic-control'];
   const runs = files.flatMap(recordings).filter((one) => /Error: parameter verification failed/.test(one.stdout + one.stderr) && (one.pipe !== '' || one.stderr.includes('Usage:')));
   // Values with a grammar of their own are the server's to check.
   const checked = runs.filter((one) => !/(group-filter|rate-in)|push2|p2/.test(one.argv.join(' ')));
@@ -77,6 +77,9 @@ suite('recorded tables', () => {
     ['sync-job', 'sync-job show hq-nightly', 0, 'GET /config/sync/hq-nightly', () => dataOf('sync-job', 'sync-job show hq-nightly')],
     ['prune-job', 'prune-job list', 1, 'GET /config/prune', () => dataOf('prune-job', 'prune-job list')],
     ['verify-job', 'verify-job list', 0, 'GET /config/verify', () => dataOf('verify-job', 'verify-job list')],
+    ['traffic-control', 'traffic-control list', 0, 'GET /config/traffic-control', () => dataOf('traffic-control', 'traffic-control list')],
+    ['traffic-control', 'traffic-control show office', 0, 'GET /config/traffic-control/office', () => (dataOf('traffic-control', 'traffic-control list') as unknown[])[1]],
+    ['traffic-control', 'traffic-control traffic', 0, 'GET /admin/traffic-control', () => dataOf('traffic-control', 'traffic-control traffic')],
     ['garbage-collection', 'garbage-collection list', 1, 'GET /admin/gc', () => dataOf('garbage-collection', 'garbage-collection list')],
     ['task', 'task list', 0, 'GET /nodes/localhost/tasks', () => dataOf('task', 'task list')],
     ['permissions', 'user permissions sync@pbs!offsite', 0, 'GET /access/permissions', () => dataOf('permissions', 'user permissions sync@pbs')],

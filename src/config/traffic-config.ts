@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox';
 import { sectionFile } from './files.ts';
 import type { InstallationPaths } from './home.ts';
-import { burstIn, burstOut, comment, lineOfText, rateIn, rateOut, trafficRuleName, userId } from './schemas.ts';
+import { burstIn, burstOut, comment, rateIn, rateOut, trafficRuleName, userId } from './schemas.ts';
 import { sectionType } from './section-config.ts';
 import { SectionTable } from './section-table.ts';
 
@@ -17,7 +17,7 @@ export const trafficRuleSchema = Type.Object({
   comment: Optional(comment),
   'rate-in': Optional(rateIn),
   'rate-out': Optional(rateOut),
-  timeframe: Optional(Type.Array(lineOfText('Time frame.', { maxLength: 256 }), { maxItems: 1024, description: 'When the rule holds; always when absent.' })),
+  timeframe: Optional(Type.Array(Type.String({ format: 'daily-duration', description: 'Time frame, e.g. `mon..fri 8-17:30`.' }), { maxItems: 1024, description: 'When the rule holds; always when absent.' })),
   users: Optional(Type.Array(userId, { maxItems: 1024, description: 'Users that the rule is for; everybody when absent.' })),
 });
 export type TrafficRule = Static<typeof trafficRuleSchema>;

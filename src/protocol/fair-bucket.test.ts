@@ -63,7 +63,7 @@ test('jobs get equal shares of one limit, however many connections each has', ()
   for (const stream of jobs.flat()) stream.go();
   time.runTo(30_000);
   const moved = jobs.map((streams) => streams.reduce((sum, { moved: bytes }) => sum + bytes, 0));
-  for (const bytes of moved) assert.ok(Math.abs(bytes - 10_000_000) <= 200_000, `${moved}`);
+  for (const bytes of moved) assert.ok(Math.abs(bytes - 10_000_000) <= 200_000, moved.join(' '));
 });
 
 test('what one job does not use is the others\', and who comes later does not catch up on the time before', () => {

@@ -38,7 +38,7 @@ export interface TlsListenerOptions {
   certificate: ServerCertificate;
   log: ProgressLog;
   limits?: ListenerLimits;
-  /** Puts something between TLS and HTTP, e.g. token buckets (spec server 12); closes with the socket that it is given. */
+  /** Puts something between TLS and HTTP, e.g. token buckets (spec server 12), which closes with the socket that it is given; or gives that one back. */
   wrapSocket?: (socket: Socket) => Duplex;
   /** OpenSSL cipher list for TLS 1.2 and suites for 1.3 (node.cfg `ciphers-tls-1.2`, `ciphers-tls-1.3`). */
   ciphers?: string;
@@ -216,6 +216,7 @@ function admit(socket: Socket, limitMs: number, proceed: (firstByte: number) => 
 /** Gives the wrapper what HTTP and the handlers look for in a socket. */
 function wrapped(secure: TLSSocket, wrapSocket: (socket: Socket) => Duplex): Duplex {
   const socket = wrapSocket(secure);
+  if (socket === secure) return secure;
   socket.on('error', () => {});
   const { remoteAddress, remotePort } = secure;
   secure.on('timeout', () => socket.emit('timeout'));

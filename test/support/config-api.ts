@@ -9,6 +9,7 @@ import { remoteScanEndpoints } from '../../src/api/config/remote-scan.ts';
 import { remoteTestEndpoints } from '../../src/api/config/remote-test.ts';
 import { remoteConfigEndpoints } from '../../src/api/config/remote.ts';
 import { syncConfigEndpoints } from '../../src/api/config/sync.ts';
+import { trafficConfigEndpoints } from '../../src/api/config/traffic-control.ts';
 import { verifyConfigEndpoints } from '../../src/api/config/verify.ts';
 import { DatastoreCreations } from '../../src/api/datastore-creation.ts';
 import { DatastoreRemovals } from '../../src/api/datastore-removal.ts';
@@ -27,6 +28,7 @@ import { settingsFile } from '../../src/config/farshore-config.ts';
 import { pruneJobTable, syncJobTable, verifyJobTable, type PruneJobTable, type SyncJobTable, type VerifyJobTable } from '../../src/config/job-config.ts';
 import { remoteTable, type RemoteTable } from '../../src/config/remote-config.ts';
 import { RemoteSecrets } from '../../src/config/remote-secrets.ts';
+import { trafficRuleTable } from '../../src/config/traffic-config.ts';
 import { listenTls } from '../../src/server/listener.ts';
 import { apiGround, testGatekeeper, testServer, type ApiGround, type TestServer } from './api-ground.ts';
 import { makeCertificate } from './certificate.ts';
@@ -83,6 +85,7 @@ export async function configApi(t: TestContext, golden: 'source' | 'target', sto
     ...encryptionKeyEndpoints({ keys, access, jobs, clock: systemClock }),
     ...pruneConfigEndpoints({ jobs: parts.pruneJobs, access, states }),
     ...verifyConfigEndpoints({ jobs: parts.verifyJobs, access, states }),
+    ...trafficConfigEndpoints({ rules: trafficRuleTable(paths), onChange: () => {} }),
     ...syncAdminEndpoints({ jobs, access, states, runSyncJob: start, claimAdopted: () => Promise.resolve(), planSyncJob: () => Promise.reject(new Error('not planned here')) }),
     ...pullEndpoints({ access, datastores, pull: start }),
   ];

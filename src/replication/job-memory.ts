@@ -16,20 +16,38 @@ const runSchema = Type.Object({
   seconds: Type.Number({ minimum: 0 }),
   /** Encoded bytes of chunks that crossed the line. */
   bytes: Type.Integer({ minimum: 0 }),
+  /** It reached its end, and without errors. */
   ok: Type.Boolean(),
+  /** Chunks that crossed the line. */
+  chunks: Type.Optional(Type.Integer({ minimum: 0 })),
+  /** Chunks that were there already. */
+  reused: Type.Optional(Type.Integer({ minimum: 0 })),
+  'failed-groups': Type.Optional(Type.Integer({ minimum: 0 })),
 });
 export type RememberedRun = Static<typeof runSchema>;
+
+const totalsSchema = Type.Object({
+  bytes: Type.Integer({ minimum: 0 }),
+  chunks: Type.Integer({ minimum: 0 }),
+  reused: Type.Integer({ minimum: 0 }),
+  /** Start of the last run that was ok, seconds since the epoch; 0: none was. */
+  'last-success': Type.Integer({ minimum: 0 }),
+});
+/** Over all runs since the job was made, also those that are forgotten. */
+export type JobTotals = Static<typeof totalsSchema>;
+const noTotals: JobTotals = { bytes: 0, chunks: 0, reused: 0, 'last-success': 0 };
 
 export interface JobMemory {
   /** Oldest first. */
   runs: readonly RememberedRun[];
+  totals: JobTotals;
   /** Installation at the other end, and the remote by which it was reached. */
   peer: { remote: string; instanceId: string } | null;
   /** What the other end said flows into it, or out of it if the job pushes there. */
   upstream: readonly ReplicationEdge[];
 }
 
-const nothing: JobMemory = { runs: [], peer: null, upstream: [] };
+const nothing: JobMemory = { runs: [], totals: noTotals, peer: null, upstream: [] };
 
 /**
  * What is remembered of each sync job beside its state: bytes and seconds of its last runs, and where its remote gets its data from, or passes it on to. One file a job;
@@ -62,7 +80,7 @@ export class JobMemories {
 
   async rememberRun(id: string, run: RememberedRun): Promise<void> {
     const before = await this.load(id);
-    await this.#store(id, { ...before, runs: [...before.runs, run].slice(-maxRuns) });
+    await this.#store(id, { ...before, runs: [...before.runs, run].slice(-maxRuns), totals: withRun(before.totals, run) });
   }
 
   async rememberPeer(id: string, peer: JobMemory['peer'], upstream: readonly ReplicationEdge[]): Promise<void> {
@@ -84,6 +102,15 @@ export class JobMemories {
   }
 }
 
+function withRun(totals: JobTotals, run: RememberedRun): JobTotals {
+  return {
+    bytes: totals.bytes + run.bytes,
+    chunks: totals.chunks + (run.chunks ?? 0),
+    reused: totals.reused + (run.reused ?? 0),
+    'last-success': run.ok ? Math.max(totals['last-success'], run.start) : totals['last-success'],
+  };
+}
+
 function parse(text: string): JobMemory | null {
   let json: unknown;
   try {
@@ -96,7 +123,11 @@ function parse(text: string): JobMemory | null {
   if (!Array.isArray(runs) || runs.some((run: unknown) => !isRecord(run) || recordProblem(runSchema, run) !== null)) return null;
   if (!Array.isArray(upstream) || upstream.length > maxEdges || upstream.some((edge: unknown) => !isRecord(edge) || recordProblem(edgeSchema, edge) !== null)) return null;
   if (peer !== null && (!isRecord(peer) || typeof peer['remote'] !== 'string' || typeof peer['instanceId'] !== 'string')) return null;
-  return json as unknown as JobMemory;
+  const { totals } = json;
+  if (totals !== undefined && (!isRecord(totals) || recordProblem(totalsSchema, totals) !== null)) return null;
+  // Written by a version that kept none: what is still remembered is a beginning.
+  const counted = totals ?? (runs as RememberedRun[]).reduce(withRun, noTotals);
+  return { ...json, totals: counted } as unknown as JobMemory;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

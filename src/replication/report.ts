@@ -8,6 +8,10 @@ export class ReplicationReport {
   readonly #startedMs: number;
   #endedMs: number | null = null;
   groups = 0;
+  /** Groups that could not be synced. */
+  failedGroups = 0;
+  /** Nothing ended the run before its end: errors of single groups do not. */
+  complete = false;
   snapshots = 0;
   unchangedSnapshots = 0;
   fetchedChunks = 0;

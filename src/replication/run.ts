@@ -126,6 +126,7 @@ class ReplicationRun {
         for (const { to } of mapNamespaces(listing.hidden ?? [], policy)) synced.add(to);
         await removeVanishedNamespaces({ target, policy, permissions: this.#job.permissions, report: this.#report, log, synced, listedGroups: this.#listedGroups });
       }
+      this.#report.complete = true;
     } finally {
       await this.#flush();
       await lease.end();
@@ -213,7 +214,10 @@ class ReplicationRun {
           .then(() => {
             this.#report.groups += 1;
           })
-          .catch((e: unknown) => this.#failed(`sync of group ${groupText(groupPlan.group)} failed`, e))
+          .catch((e: unknown) => {
+            this.#report.failedGroups += 1;
+            this.#failed(`sync of group ${groupText(groupPlan.group)} failed`, e);
+          })
           .finally(() => this.#groupSlots.release()),
       );
     }

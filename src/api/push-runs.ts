@@ -13,16 +13,20 @@ import { isOwner } from '../format/auth-id.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
 import { FlightControl } from '../replication/flight-control.ts';
 import { parseGroupFilter } from '../replication/group-filter.ts';
+import type { JobMemories } from '../replication/job-memory.ts';
 import type { Journals } from '../replication/journals.ts';
+import type { RetryPolicy } from '../replication/line-retry.ts';
 import { LocalSource } from '../replication/local-source.ts';
 import type { ReplicationPolicy, TargetPermissions } from '../replication/policy.ts';
+import type { PossessionJournal } from '../replication/possession-journal.ts';
 import { RemoteTarget } from '../replication/remote-target.ts';
+import type { ReplicationReport } from '../replication/report.ts';
 import { replicate } from '../replication/run.ts';
 import type { TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
 import { remoteEndpoint } from './remote-connection.ts';
 import type { SyncLoops } from './sync-loops.ts';
-import { explain, limiterOf, linePatience, remoteFailure } from './sync-line.ts';
+import { explain, limiterOf, linePatience, rememberRun, remoteFailure } from './sync-line.ts';
 import { remoteAclPath, requireKey } from './sync-permissions.ts';
 
 /** What one push does; the properties of a sync job that matter while it runs. */
@@ -31,6 +35,18 @@ export type PushParameters = Pick<
   | 'store' | 'ns' | 'remote-store' | 'remote-ns' | 'max-depth' | 'group-filter' | 'remove-vanished' | 'transfer-last' | 'encrypted-only' | 'verified-only' | 'worker-threads'
   | 'rate-in' | 'rate-out' | 'burst-in' | 'burst-out' | 'active-encryption-key' | 'associated-key'
 > & { remote: string };
+
+/** Both ends of a push, and its terms. */
+export interface OpenPush extends Disposable {
+  endpoint: RemoteEndpoint;
+  source: LocalSource;
+  target: RemoteTarget;
+  policy: ReplicationPolicy;
+  permissions: TargetPermissions & { remove(namespace: string): string | null };
+  journal: PossessionJournal;
+  flight: FlightControl;
+  retry: RetryPolicy;
+}
 
 export interface PushRunParts {
   datastores: Datastores;
@@ -41,6 +57,7 @@ export interface PushRunParts {
   access: AccessControl;
   journals: Journals;
   loops: SyncLoops;
+  memories: JobMemories;
 }
 
 /** Pushes a local datastore into a remote one (spec sync 6), with the rights of one user here. */
@@ -75,31 +92,53 @@ export class PushRuns {
     );
   }
 
-  /** Body of a task. `authId`: whose rights count at the source, and for what the remote may be asked. `jobId`: undefined for a push by hand. */
-  async run(parameters: PushParameters, authId: string, context: TaskContext, jobId?: string): Promise<void> {
-    const { datastores, access, journals, loops, settings } = this.#parts;
+  /** Also for who only looks. What is open is disposed by the caller. */
+  async open(parameters: PushParameters, authId: string, { log, signal }: Pick<TaskContext, 'log' | 'signal'>): Promise<OpenPush> {
+    const { datastores, access, journals, settings } = this.#parts;
     const endpoint = this.endpoint(parameters);
-    const { log, signal } = context;
-    using lease = await datastores.open(parameters.store, 'read');
+    using stack = new DisposableStack();
+    const lease = stack.use(await datastores.open(parameters.store, 'read'));
     const policy = { ...policyOf(parameters, endpoint.authId), encryptionKey: await this.encryptionKey(parameters, authId), decryptionKeys: await this.#formerKeys(parameters, authId) };
     const flight = new FlightControl(systemClock);
     const { stallTimeoutMs, retry } = linePatience(settings);
     const source = new LocalSource(lease.store, policy.sourceNamespace, sourcePermissions(access, authId, parameters.store));
     const permissions = targetPermissions(access, authId, parameters);
     const { remote, 'remote-store': store } = parameters;
-    using journal = journals.ofPush(parameters.store, remote, store, `${endpoint.host}:${endpoint.port}:${endpoint.authId}`);
+    const { journal } = stack.use(journals.ofPush(parameters.store, remote, store, `${endpoint.host}:${endpoint.port}:${endpoint.authId}`));
     const target = new RemoteTarget({ endpoint, remote, store, flight, limiter: limiterOf(parameters), signal, log, retry, stallTimeoutMs, spoolFolder: tmpdir(), mayRemove: (namespace) => permissions.remove(namespace) });
+    stack.defer(() => target.close());
+    const open = stack.move();
+    return { endpoint, source, target, policy, permissions, journal, flight, retry, [Symbol.dispose]: () => open.dispose() };
+  }
+
+  /** Body of a task. `authId`: whose rights count at the source, and for what the remote may be asked. `jobId`: undefined for a push by hand. */
+  async run(parameters: PushParameters, authId: string, context: TaskContext, jobId?: string): Promise<void> {
+    const { loops, memories } = this.#parts;
+    const { log, signal } = context;
+    using push = await this.open(parameters, authId, context);
+    const { endpoint, target } = push;
+    const startMs = systemClock.now();
+    let ended: ReplicationReport | null = null;
     const admission = loops.check({ ...parameters, 'sync-direction': 'push' }, target.peer, { jobId, log });
     try {
-      await replicate({ admission, source, target, policy, journal: journal.journal, permissions, log, signal, flight, retry });
+      await replicate({
+        ...push,
+        admission,
+        log,
+        signal,
+        onEnd: (report) => {
+          ended = report;
+        },
+      });
     } catch (e) {
       if (e instanceof AbortedError && signal.aborted) throw new AbortedError('sync aborted');
-      const failure = remoteFailure(e, endpoint, remote);
+      const failure = remoteFailure(e, endpoint, parameters.remote);
       explain(log, failure);
       throw failure;
     } finally {
       target.close();
       await admission.catch(() => {});
+      if (jobId !== undefined && ended !== null) await rememberRun(memories, jobId, { startMs, report: ended, log });
     }
   }
 }

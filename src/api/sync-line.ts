@@ -1,4 +1,4 @@
-import { FarshoreError, HttpError, NetworkError } from '../base/errors.ts';
+import { errorChain, FarshoreError, HttpError, NetworkError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
 import type { SyncJob } from '../config/job-config.ts';
@@ -6,9 +6,21 @@ import { parseHumanByte } from '../format/human-byte.ts';
 import { diagnose } from '../protocol/diagnosis.ts';
 import { RateLimiter } from '../protocol/rate-limit.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
+import type { JobMemories } from '../replication/job-memory.ts';
 import { defaultRetryPolicy, type RetryPolicy } from '../replication/line-retry.ts';
+import type { ReplicationReport } from '../replication/report.ts';
 
 /** What a sync, in either direction, does with its line. */
+
+/** For forecasts: what cannot be kept does not make the run fail. */
+export async function rememberRun(memories: JobMemories, jobId: string, run: { startMs: number; report: ReplicationReport; log: Pick<ProgressLog, 'warn'> }): Promise<void> {
+  const { startMs, report, log } = run;
+  try {
+    await memories.rememberRun(jobId, { start: Math.floor(startMs / 1000), seconds: report.elapsedSeconds, bytes: report.fetchedBytes, ok: report.errors.length === 0 });
+  } catch (e) {
+    log.warn(`what sync job '${jobId}' moved is not remembered: ${errorChain(e)}`);
+  }
+}
 
 /** One bucket pair for all connections of a job (spec sync 9). */
 export function limiterOf(rates: Pick<SyncJob, 'rate-in' | 'rate-out' | 'burst-in' | 'burst-out'>): RateLimiter {

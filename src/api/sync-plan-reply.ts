@@ -7,7 +7,10 @@ import type { SyncForecast } from './sync-plans.ts';
 export interface SyncPlanReply {
   id: string;
   store: string;
+  direction: 'pull' | 'push';
+  /** A datastore of this server, or `remote/store`. */
   source: string;
+  target: string;
   /** The least certain of all snapshots. */
   basis: EstimateBasis;
   /** Encoded bytes of chunks, as the task's summary counts them. */
@@ -48,7 +51,7 @@ export interface PlannedRemoval {
 }
 
 /** Not in the reference: the answer of `GET /admin/sync/{id}/plan`. */
-export function planReply(job: { id: string; store: string; source: string }, estimate: SyncEstimate, forecast: SyncForecast): SyncPlanReply {
+export function planReply(job: Pick<SyncPlanReply, 'id' | 'store' | 'direction' | 'source' | 'target'>, estimate: SyncEstimate, forecast: SyncForecast): SyncPlanReply {
   const all = estimate.groups.flatMap((group) => group.snapshots);
   const sum = (of: 'bytes' | 'chunks' | 'metadataBytes' | 'reusedChunks' | 'reusedBytes'): number => all.reduce((total, one) => total + one[of], 0);
   const bytes = sum('bytes');

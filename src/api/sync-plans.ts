@@ -1,7 +1,6 @@
-import { FarshoreError } from '../base/errors.ts';
 import { systemClock } from '../base/clock.ts';
 import { humanSize } from '../base/human-size.ts';
-import type { ProgressLog } from '../base/log.ts';
+import { silentLog, type ProgressLog } from '../base/log.ts';
 import { formatTimeSpan } from '../base/time-span.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
 import { missingSection } from '../config/missing-section.ts';
@@ -17,6 +16,7 @@ import { forecastWindow } from '../replication/forecast.ts';
 import type { JobMemories, JobMemory } from '../replication/job-memory.ts';
 import { LocalSource } from '../replication/local-source.ts';
 import { LocalTarget } from '../replication/local-target.ts';
+import { RemoteEstimateTarget } from '../replication/remote-estimate.ts';
 import { Peer } from '../replication/peer.ts';
 import type { Datastores } from './datastores.ts';
 import { remoteEndpoint } from './remote-connection.ts';
@@ -31,14 +31,14 @@ export interface SyncPlanParts {
   settings: SettingsFile;
   jobs: SyncJobTable;
   memories: JobMemories;
-  runs: Pick<SyncRuns, 'openSource' | 'withBackfill' | 'adoptedChunks'>;
+  runs: Pick<SyncRuns, 'openSource' | 'openPush' | 'withBackfill' | 'adoptedChunks'>;
   log: ProgressLog;
 }
 
 export interface SyncPlanOptions {
   /** Only listings are asked for. */
   quick: boolean;
-  /** Bytes a second; undefined = the job's `rate-in`, else what the last run measured. */
+  /** Bytes a second; undefined = the job's `rate-in`, or `rate-out` if it pushes, else what the last run measured. */
   rate: number | undefined;
   windowHours: number;
 }
@@ -51,12 +51,49 @@ export class SyncPlans {
     this.#parts = parts;
   }
 
-  /** ConfigError for a job that there is not; FarshoreError `sync.plan-push` for one that pushes; what the source or the line to it does. */
+  /** ConfigError for a job that there is not; what the remote or the line to it does. */
   async plan(id: string, options: SyncPlanOptions): Promise<SyncPlanReply> {
-    const { jobs, memories, datastores, runs, log } = this.#parts;
-    const job = jobs.find(id);
+    const job = this.#parts.jobs.find(id);
     if (job === undefined) throw missingSection('sync', id);
-    if (job['sync-direction'] === 'push') throw new FarshoreError('sync.plan-push', `sync job '${id}' pushes: only pulls can be planned`);
+    return job['sync-direction'] === 'push' ? this.#planPush(job, options) : this.#planPull(job, options);
+  }
+
+  async #planPush(job: SyncJob, options: SyncPlanOptions): Promise<SyncPlanReply> {
+    const { memories, runs, log } = this.#parts;
+    const ended = new AbortController();
+    using push = await runs.openPush(job, job.owner ?? superuser, { log: silentLog, signal: ended.signal });
+    const { source, target, policy, journal, permissions } = push;
+    try {
+      await target.begin();
+      const estimate = await estimateSync({
+        source,
+        chunkSizes: (...asked) => source.chunkSizes(...asked),
+        target: new RemoteEstimateTarget(target, (digest) => journal.has(digest)),
+        policy,
+        isDelivered: () => false,
+        isUnchanged: (namespace, snapshot, listing) => journal.isUnchanged(namespace, snapshot, listing),
+        onlyOwn: true,
+        quick: options.quick,
+        log,
+        signal: ended.signal,
+      });
+      if (policy.encryptionKey !== undefined) estimate.problems.push('chunks are encrypted on their way: what the remote has of them already is not subtracted');
+      const removes = new Set([...estimate.vanishedGroups.map(({ namespace }) => namespace), ...estimate.groups.filter(({ plan }) => plan.vanished.length > 0).map(({ targetNamespace }) => targetNamespace)]);
+      for (const namespace of removes) {
+        const refused = permissions.remove(namespace);
+        if (refused !== null) estimate.problems.push(`nothing would be removed from ${namespace === '' ? 'the root namespace' : `namespace '${namespace}'`}: ${refused}`);
+      }
+      return planReply({ id: job.id, store: job.store, direction: 'push', source: job.store, target: sourceLabel(job) }, estimate, forecast(job, await memories.load(job.id), options));
+    } catch (e) {
+      throw remoteFailure(e, push.endpoint, job.remote!);
+    } finally {
+      ended.abort();
+    }
+  }
+
+  async #planPull(job: SyncJob, options: SyncPlanOptions): Promise<SyncPlanReply> {
+    const { memories, datastores, runs, log } = this.#parts;
+    const { id } = job;
     const policy = runs.withBackfill(policyOf(job, job.owner ?? superuser), id, job.store);
     using target = await datastores.open(job.store, 'read');
     const endpoint = job.remote === undefined ? undefined : remoteEndpoint(this.#parts, job.remote);
@@ -78,7 +115,7 @@ export class SyncPlans {
           log,
           signal: ended.signal,
         });
-        return planReply({ id, store: job.store, source: sourceLabel(job) }, estimate, forecast(job, await memories.load(id), options));
+        return planReply({ id, store: job.store, direction: 'pull', source: sourceLabel(job), target: job.store }, estimate, forecast(job, await memories.load(id), options));
       } finally {
         await opened.source.close();
       }
@@ -97,7 +134,7 @@ function sizesOf(peer: Peer, store: string): ChunkSizes {
 
 export interface SyncForecast {
   rate: number | null;
-  rateSource: 'given' | 'rate-in' | 'last run' | null;
+  rateSource: 'given' | 'rate-in' | 'rate-out' | 'last run' | null;
   windowSeconds: number;
   window: ReturnType<typeof forecastWindow>;
   /** Sentences for people. */
@@ -106,8 +143,10 @@ export interface SyncForecast {
 
 function forecast(job: SyncJob, { runs }: JobMemory, options: SyncPlanOptions): SyncForecast {
   const measured = runs.findLast((run) => run.ok && run.bytes > 0 && run.seconds > 0);
+  const limit = job['sync-direction'] === 'push' ? 'rate-out' : 'rate-in';
+  const limited = job[limit];
   const [rate, rateSource]: [number | null, SyncForecast['rateSource']] =
-    options.rate !== undefined ? [options.rate, 'given'] : job['rate-in'] !== undefined ? [parseHumanByte(job['rate-in']), 'rate-in'] : measured === undefined ? [null, null] : [measured.bytes / measured.seconds, 'last run'];
+    options.rate !== undefined ? [options.rate, 'given'] : limited !== undefined ? [parseHumanByte(limited), limit] : measured === undefined ? [null, null] : [measured.bytes / measured.seconds, 'last run'];
   const windowSeconds = options.windowHours * 3600;
   const window = forecastWindow(runs, rate, windowSeconds);
   const warnings: string[] = [];

@@ -1,4 +1,4 @@
-import { AbortedError, errorChain, HttpError } from '../base/errors.ts';
+import { AbortedError, HttpError } from '../base/errors.ts';
 import type { DigestSet } from '../base/digest-set.ts';
 import { missingSection } from '../config/missing-section.ts';
 import type { ProgressLog } from '../base/log.ts';
@@ -37,9 +37,9 @@ import type { TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
 import { keptByJobs } from './keep-rules.ts';
 import { configuredJobs, lockWaitMs, type Trigger } from './job-start.ts';
-import { PushRuns, pushParameters, type PushParameters } from './push-runs.ts';
+import { PushRuns, pushParameters, type OpenPush, type PushParameters } from './push-runs.ts';
 import { remoteEndpoint } from './remote-connection.ts';
-import { explain, limiterOf, linePatience, remoteFailure } from './sync-line.ts';
+import { explain, limiterOf, linePatience, rememberRun, remoteFailure } from './sync-line.ts';
 import { refuseSharedGroups } from './shared-groups.ts';
 import type { SyncLoops } from './sync-loops.ts';
 import { refuseMutualRemoval, type PairedJob } from './sync-pairs.ts';
@@ -206,15 +206,6 @@ export class SyncRuns {
     }
   }
 
-  /** For forecasts: what cannot be kept does not make the run fail. */
-  async #remember(jobId: string, startMs: number, report: ReplicationReport): Promise<void> {
-    try {
-      await this.#parts.memories.rememberRun(jobId, { start: Math.floor(startMs / 1000), seconds: report.elapsedSeconds, bytes: report.fetchedBytes, ok: report.errors.length === 0 });
-    } catch (e) {
-      this.#parts.ground.log.warn(`what sync job '${jobId}' moved is not remembered: ${errorChain(e)}`);
-    }
-  }
-
   async #pull(parameters: PullParameters, policy: ReplicationPolicy, authId: string, context: TaskContext, jobId?: string): Promise<void> {
     using target = await this.#parts.datastores.open(parameters.store, 'write');
     const flight = new FlightControl(systemClock);
@@ -253,7 +244,7 @@ export class SyncRuns {
       over.abort();
       // It may be writing down what it heard.
       await admission.catch(() => {});
-      if (jobId !== undefined && ended !== null) await this.#remember(jobId, startMs, ended);
+      if (jobId !== undefined && ended !== null) await rememberRun(this.#parts.memories, jobId, { startMs, report: ended, log: this.#parts.ground.log });
       await opened.source.close();
     }
   }
@@ -267,6 +258,11 @@ export class SyncRuns {
         return keys.load(id, 'decrypt');
       }),
     );
+  }
+
+  /** For who only looks at what a push would do; see PushRuns. */
+  async openPush(job: SyncJob, owner: string, context: Pick<TaskContext, 'log' | 'signal'>): Promise<OpenPush> {
+    return this.#pushes.open(pushParameters(job), owner, context);
   }
 
   /** Also for who only looks. The caller closes the source, then disposes the rest. */

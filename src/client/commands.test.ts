@@ -75,6 +75,11 @@ test('namespaces are made, listed and deleted', async (t) => {
   assert.equal(await ok('namespace', 'list', '--max-depth', '0'), '');
   assert.equal(await refused('namespace', 'delete'), 'root namespace cannot be deleted');
   assert.equal(await refused('namespace', 'move', '--target-ns', 'x'), 'root namespace cannot be moved');
+  assert.equal(await ok('namespace', 'delete', 'new', '--dry-run'), 'would remove namespace new/b\nwould remove namespace new\n');
+  const groups = await ok('namespace', 'delete', 'site-a', '--dry-run');
+  assert.match(groups, /would keep namespace site-a: it has \d+ group\(s\); --delete-groups removes them, too\n/);
+  assert.doesNotMatch(groups, /would remove site-a:/);
+  assert.match(await ok('namespace', 'delete', 'site-a', '--delete-groups', '--dry-run'), /would remove site-a:(?:vm|ct|host)\/[^]*would remove namespace site-a\n/);
   assert.equal(await ok('namespace', 'delete', 'new/b'), '');
   assert.equal(await ok('namespace', 'delete', 'new', '--delete-groups'), '');
   assert.equal(await ok('namespace', 'list'), before);

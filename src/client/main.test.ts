@@ -9,7 +9,7 @@ import { commandsBelow } from '../terminal/command.ts';
 import { clientTree } from './main.ts';
 
 /** Options that the reference does not have. */
-const additions = new Set(['snapshot forget --dry-run', 'group forget --dry-run', 'restore --ignore-corrupt-chunks', 'restore --ignore-missing-chunks']);
+const additions = new Set(['namespace delete --dry-run', 'snapshot forget --dry-run', 'group forget --dry-run', 'restore --ignore-corrupt-chunks', 'restore --ignore-missing-chunks']);
 
 /** Commands that the reference does not have. */
 const ownCommands = new Set(['diff']);

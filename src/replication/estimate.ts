@@ -21,7 +21,10 @@ const blobHeader = 12;
 
 /** What estimating needs of a target beside its listings. Nothing of it changes anything or takes a lock. */
 export interface EstimateTarget extends Pick<ReplicationTarget, 'label' | 'groups' | 'namespaces' | 'namespaceExists'> {
-  hasChunk(digest: Digest): Promise<boolean>;
+  /** False where a chunk that one group brought is no use to others; default true. */
+  readonly sharesChunks?: boolean;
+  /** `held`: what `heldDigests` said of the group. */
+  hasChunk(digest: Digest, held: DigestSet): Promise<boolean>;
   /** As `TargetGroupSession.heldDigests`. */
   heldDigests(namespace: string, group: BackupGroup, also: BackupSnapshot | null, log: ProgressLog): Promise<DigestSet>;
   /** Raw manifest blob; null when there is none. */
@@ -41,6 +44,8 @@ export interface EstimateParts {
   /** What this source has delivered, or what an adopted copy holds for it. */
   isDelivered: (digest: Digest) => boolean;
   isUnchanged: (namespace: string, snapshot: BackupSnapshot, listing: Uint8Array) => boolean;
+  /** Groups of others are not even removed with their namespace. */
+  onlyOwn?: boolean;
   /** Only the listings: sizes are those of whole snapshots, an upper bound. */
   quick: boolean;
   log: ProgressLog;
@@ -93,8 +98,8 @@ export async function estimateSync(parts: EstimateParts): Promise<SyncEstimate> 
 
 class Estimate {
   readonly #parts: EstimateParts;
-  /** Chunks that some snapshot before accounts for. */
-  readonly #seen = new DigestSet();
+  /** Chunks that some snapshot before accounts for, of the whole target or of a group. */
+  readonly #seen = new Map<EstimatedGroup | null, DigestSet>();
   readonly #result: SyncEstimate = { groups: [], vanishedGroups: [], vanishedNamespaces: [], newNamespaces: [], problems: [] };
 
   constructor(parts: EstimateParts) {
@@ -107,7 +112,7 @@ class Estimate {
     const pairs = mapNamespaces(listing.namespaces, policy);
     if (listing.withoutNamespaces) this.#result.problems.push('the source does not know namespaces: only the root namespace is synced, and the job counts as failed');
     for (const pair of pairs) await this.#namespace(pair);
-    if (policy.removeVanished && !listing.withoutNamespaces) await this.#vanishedNamespaces(pairs);
+    if (policy.removeVanished && !listing.withoutNamespaces) await this.#vanishedNamespaces([...pairs, ...mapNamespaces(listing.hidden ?? [], policy)]);
     if (!this.#parts.quick) {
       const work = this.#result.groups.flatMap((group) => group.plan.steps.map((step) => ({ group, step })));
       const held = new Map<EstimatedGroup, Promise<DigestSet>>();
@@ -143,7 +148,8 @@ class Estimate {
       this.#result.problems.push(`the source shows no groups at all${to === '' ? '' : ` for namespace '${to}'`}, the target has ${present.length}: nothing would be removed`);
       return;
     }
-    for (const { type, id, snapshots } of plan.vanishedGroups) this.#result.vanishedGroups.push({ namespace: to, group: { type, id }, snapshots });
+    const hidden = new Set((listed.hidden ?? []).map((group) => groupText(group)));
+    for (const { type, id, snapshots } of plan.vanishedGroups) if (!hidden.has(groupText({ type, id }))) this.#result.vanishedGroups.push({ namespace: to, group: { type, id }, snapshots });
   }
 
   async #vanishedNamespaces(pairs: readonly NamespacePair[]): Promise<void> {
@@ -154,7 +160,10 @@ class Estimate {
     for (const namespace of await target.namespaces(policy.targetNamespace, depth)) {
       if (namespace === policy.targetNamespace || namespace === '' || synced.has(namespace)) continue;
       this.#result.vanishedNamespaces.push(namespace);
-      for (const { type, id, snapshots } of await target.groups(namespace, { lookForCorrupt: false })) this.#result.vanishedGroups.push({ namespace, group: { type, id }, snapshots });
+      for (const { type, id, owner, snapshots } of await target.groups(namespace, { lookForCorrupt: false })) {
+        if (this.#parts.onlyOwn !== true || owner === policy.owner) this.#result.vanishedGroups.push({ namespace, group: { type, id }, snapshots });
+        else this.#result.problems.push(`group ${groupText({ type, id })} of the vanished namespace '${namespace}' belongs to ${owner}: it would be left alone`);
+      }
     }
   }
 
@@ -201,9 +210,10 @@ class Estimate {
     result.metadataBytes += bytes.byteLength;
     const index = ChunkIndex.parse(archiveKind(name) === 'fixed' ? 'fixed' : 'dynamic', bytes);
     const missing: Array<{ position: number; size: number }> = [];
+    const seen = this.#seenBy(group);
     for (let position = 0; position < index.count; position += 1) {
       const entry = index.entry(position);
-      if (!this.#seen.add(entry.digest)) continue;
+      if (!seen.add(entry.digest)) continue;
       if (await this.#isReusable(entry, held)) {
         result.reusedChunks += 1;
         result.reusedBytes += entry.end - entry.start;
@@ -221,10 +231,17 @@ class Estimate {
     });
   }
 
+  #seenBy(group: EstimatedGroup): DigestSet {
+    const scope = this.#parts.target.sharesChunks === false ? group : null;
+    const seen = this.#seen.get(scope) ?? new DigestSet();
+    this.#seen.set(scope, seen);
+    return seen;
+  }
+
   async #isReusable({ digest }: IndexEntry, held: DigestSet): Promise<boolean> {
     const { source, target, isDelivered } = this.#parts;
     const known = source.holds === undefined ? held.has(digest) || isDelivered(digest) : await source.holds(digest);
-    return known && (await target.hasChunk(digest));
+    return known && (await target.hasChunk(digest, held));
   }
 }
 

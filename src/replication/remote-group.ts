@@ -19,6 +19,8 @@ export interface RemoteGroupOptions extends RemoteTargetOptions {
   /** The remote's user. */
   owner: string;
   list: () => Promise<ListedTarget[]>;
+  /** A file of a finished snapshot, as stored. */
+  download: (snapshot: BackupSnapshot, filename: string) => Promise<Buffer>;
 }
 
 /** A group of a remote target. The remote locks it for as long as a session is open, so there is one at a time. */
@@ -49,7 +51,7 @@ export class RemoteGroupSession implements TargetGroupSession {
     if (again || this.#listed === null || this.#begun.size > 0) this.#listed = await this.#options.list();
     const listed = this.#listed;
     const present = listed.find((one) => one.time === snapshot.time);
-    if (present?.finished === true) return new FinishedSnapshot(snapshot, await this.#manifest(snapshot));
+    if (present?.finished === true) return new FinishedSnapshot(snapshot, await this.#options.download(snapshot, manifestFileName));
     this.#begun.add(snapshot.time);
     const client = await this.#openSession(snapshot, again);
     return new RemoteSnapshotSink({ client, base: baseOf(listed), deliveries: this.#options.abilities.deliveries, line: this.#options.line, log: this.#options.log, spoolFolder: this.#options.spoolFolder });
@@ -101,19 +103,6 @@ export class RemoteGroupSession implements TargetGroupSession {
     }
     this.#options.log.info(`${formatBackupTime(snapshot.time)}: removed what a broken session had left at the remote`);
     return true;
-  }
-
-  async #manifest(snapshot: BackupSnapshot): Promise<Buffer> {
-    const { store, namespace, rest, line } = this.#options;
-    return line.run(`${formatBackupTime(snapshot.time)}/${manifestFileName}`, () =>
-      rest.getBytes(`admin/datastore/${store}/download`, {
-        'backup-type': snapshot.type,
-        'backup-id': snapshot.id,
-        'backup-time': snapshot.time,
-        'file-name': manifestFileName,
-        ns: namespace === '' ? undefined : namespace,
-      }),
-    );
   }
 
   async removeSnapshot(snapshot: BackupSnapshot): Promise<void> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { FarshoreError, HttpError, NetworkError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
-import { groupText, joinNamespace, namespaceDepth, parentNamespace, type BackupGroup } from '../format/backup-path.ts';
+import { formatBackupTime, groupText, joinNamespace, namespaceDepth, parentNamespace, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
 import type { RateLimiter } from '../protocol/rate-limit.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
 import { RestClient } from '../protocol/rest-client.ts';
@@ -139,7 +139,8 @@ export class RemoteTarget implements ReplicationTarget {
       namespace,
       group,
       owner,
-      list: () => this.#listGroup(namespace, group),
+      list: () => this.snapshotsOf(namespace, group),
+      download: (snapshot, filename) => this.download(namespace, snapshot, filename),
     });
   }
 
@@ -152,7 +153,25 @@ export class RemoteTarget implements ReplicationTarget {
     });
   }
 
-  async #listGroup(namespace: string, group: BackupGroup): Promise<ListedTarget[]> {
+  /** The other end tells an uploader which chunks it delivered before; known once begun. */
+  get remembersDeliveries(): boolean {
+    return this.#abilities.deliveries;
+  }
+
+  /** A file of a finished snapshot, as stored. */
+  async download(namespace: string, snapshot: BackupSnapshot, filename: string): Promise<Buffer> {
+    return this.line.run(`${formatBackupTime(snapshot.time)}/${filename}`, () =>
+      this.#rest.getBytes(this.#path('download'), {
+        'backup-type': snapshot.type,
+        'backup-id': snapshot.id,
+        'backup-time': snapshot.time,
+        'file-name': filename,
+        ns: namespace === '' ? undefined : namespace,
+      }),
+    );
+  }
+
+  async snapshotsOf(namespace: string, group: BackupGroup): Promise<ListedTarget[]> {
     const { data } = await this.line.run(`snapshots of ${groupText(group)}`, () =>
       this.#rest.get(this.#path('snapshots'), { 'backup-type': group.type, 'backup-id': group.id, ns: namespace === '' ? undefined : namespace }),
     );

@@ -1,4 +1,4 @@
-import { FarshoreError } from '../base/errors.ts';
+import { FarshoreError, errorChain, errorCode } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { groupText, maxNamespaceDepth, namespaceDepth, type BackupGroup } from '../format/backup-path.ts';
 import type { NamespacePlan } from './plan.ts';
@@ -70,8 +70,12 @@ export async function removeVanishedNamespaces(parts: {
       });
     }
     for (const group of groups) {
-      const removed = await target.removeGroup(namespace, group);
-      report.removedSnapshots += removed.removedSnapshots;
+      try {
+        report.removedSnapshots += (await target.removeGroup(namespace, group)).removedSnapshots;
+      } catch (e) {
+        if (errorCode(e) !== 'sync.skipped') throw e;
+        log.warn(errorChain(e));
+      }
     }
     if (await target.removeEmptyNamespace(namespace)) {
       log.info(`removed namespace ${namespace}`);

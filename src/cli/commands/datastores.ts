@@ -5,6 +5,7 @@ import { calendarEvents, datastores, userIds } from '../completions.ts';
 import { jsonText, outputFormat } from '../../terminal/output.ts';
 import { awaitQuietTask, presentTask } from '../../terminal/task-follow.ts';
 import { commentOption, deleteOption, described, digestOption, outputFormatOption, parameters, scheduleOption } from './parameters.ts';
+import { previewRemoval } from './datastore-removal-preview.ts';
 import { forApi, listCommand, plainColumns, showCommand } from './section.ts';
 import type { Section } from './section.ts';
 
@@ -109,11 +110,13 @@ const remove: Command = {
       'destroy-data': flag("Delete the datastore's files, too.", { default: false }),
       'keep-job-configs': flag('Keep the jobs and access control entries of the datastore.', { default: false }),
       ...digestOption,
+      'dry-run': flag('Say what would be removed, and remove nothing.', { default: false }),
     },
   ),
   positional: ['name'],
   completions: { name: datastores },
-  run: async (context, given) => {
+  run: async (context, { 'dry-run': isDry, ...given }) => {
+    if (isDry === true) return previewRemoval(context, given);
     const { data } = await context.api.call('DELETE', '/config/datastore/{name}', given);
     await awaitQuietTask(context, data);
   },

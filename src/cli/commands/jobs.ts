@@ -1,6 +1,6 @@
 import type { TSchema } from 'typebox';
 import { adoptedFrom } from '../../api/admin/sync.ts';
-import { errorChain } from '../../base/errors.ts';
+import { ConfigError, errorChain } from '../../base/errors.ts';
 import { authId, datastoreName, flag, jobId, keepOptions, oneOf, remoteName } from '../../config/schemas.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { authIds, calendarEvents, datastores, encryptionKeys, groupFilterTexts, namespaces, pruneJobs, remoteNamespaces, remoteStores, remotes, syncJobs, verifyJobs } from '../completions.ts';
@@ -21,7 +21,7 @@ import {
   verifyOptions,
   workerThreads,
 } from './parameters.ts';
-import { planCommand } from './sync-plan.ts';
+import { planCommand, showPlan } from './sync-plan.ts';
 import { createCommand, forApi, integerColumns, listCommand, plainColumns, removeCommand, showCommand, updateCommand } from './section.ts';
 import type { Section } from './section.ts';
 
@@ -36,6 +36,20 @@ function runCommand(section: Section, kind: string, options: Readonly<Record<str
     run: async (context, given) => {
       const { data } = await context.api.call('POST', `/admin/${kind}/{id}/run`, forApi(given));
       return presentTask(context, data, given);
+    },
+  };
+}
+
+/** A sync job's run, or what it would do. */
+function runSyncCommand(): Command {
+  const command = runCommand(syncSection, 'sync', { 'adopted-from': adoptedFrom, 'dry-run': flag('Say what would be moved and removed, and change nothing; see `sync-job plan`.', { default: false }) });
+  return {
+    ...command,
+    run: async (context, given) => {
+      const { 'dry-run': isDry, 'adopted-from': named, ...rest } = given;
+      if (isDry !== true) return command.run(context, { ...rest, ...(named === undefined ? {} : { 'adopted-from': named }) });
+      if (named !== undefined) throw new ConfigError('config.dry-run', 'what a copy holds counts for a remote only once it has been said without --dry-run');
+      return showPlan(context, rest);
     },
   };
 }
@@ -122,7 +136,7 @@ export const syncJobCommands: readonly Command[] = [
   { ...createSyncJob, run: createAndLook },
   updateCommand(syncSection, { ...syncStores, ...syncOptions, ...backfillOption }, syncDeletable.split(' ')),
   removeCommand(syncSection),
-  runCommand(syncSection, 'sync', { 'adopted-from': adoptedFrom }),
+  runSyncCommand(),
   planCommand(syncSection),
 ];
 

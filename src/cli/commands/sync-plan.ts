@@ -4,7 +4,7 @@ import { formatTimeSpan } from '../../base/time-span.ts';
 import type { SyncPlanReply } from '../../api/sync-plan-reply.ts';
 import { formatBackupTime } from '../../format/backup-path.ts';
 import { jsonText, outputFormat } from '../../terminal/output.ts';
-import type { Command } from '../command.ts';
+import type { Command, CommandContext } from '../command.ts';
 import { outputFormatOption, parameters } from './parameters.ts';
 import { forApi, type Section } from './section.ts';
 
@@ -24,12 +24,15 @@ export function planCommand(section: Section): Command {
     ),
     positional: ['id'],
     completions: section.completions,
-    run: async (context, given) => {
-      const { data } = await context.api.call('GET', '/admin/sync/{id}/plan', forApi(given));
-      const format = outputFormat(given['output-format'], context.output);
-      context.stdout.write(format === 'text' ? syncPlanText(data as SyncPlanReply) : jsonText(data, format));
-    },
+    run: showPlan,
   };
+}
+
+/** `given`: parameters of `sync-job plan`. */
+export async function showPlan(context: CommandContext, given: Readonly<Record<string, unknown>>): Promise<void> {
+  const { data } = await context.api.call('GET', '/admin/sync/{id}/plan', forApi(given));
+  const format = outputFormat(given['output-format'], context.output);
+  context.stdout.write(format === 'text' ? syncPlanText(data as SyncPlanReply) : jsonText(data, format));
 }
 
 const basisTexts = {
@@ -40,7 +43,8 @@ const basisTexts = {
 
 /** Groups with something to do, then what is removed, the sum, the time, and what to heed. */
 export function syncPlanText(plan: SyncPlanReply): string {
-  const lines = [`Sync job '${plan.id}' would bring from '${plan.source}' into datastore '${plan.store}':`, ''];
+  const way = plan.direction === 'push' ? `push datastore '${plan.source}' to '${plan.target}'` : `bring from '${plan.source}' into datastore '${plan.target}'`;
+  const lines = [`Sync job '${plan.id}' would ${way}:`, ''];
   const place = (ns: string): string => (ns === '' ? '' : `${ns}:`);
   for (const ns of plan['new-namespaces']) lines.push(`new namespace ${ns}`);
   let idle = 0;
@@ -57,7 +61,7 @@ export function syncPlanText(plan: SyncPlanReply): string {
   for (const one of plan.remove) lines.push(`${one.protected ? 'keep protected' : 'remove'} ${place(one.ns)}${one['backup-type']}/${one['backup-id']}/${formatBackupTime(one['backup-time'])} (${one.reason})`);
   for (const ns of plan['remove-namespaces']) lines.push(`remove namespace ${ns} (the source does not have it any more)`);
   lines.push('', `To move: ${humanSize(plan.bytes)} in ${plan.basis === 'listing' ? 'whole snapshots' : `${plan.chunks} chunks`}, and ${humanSize(plan['metadata-bytes'])} of indexes and manifests (${basisTexts[plan.basis]})`);
-  if (plan['reused-chunks'] > 0) lines.push(`Here already: ${plan['reused-chunks']} chunks (${humanSize(plan['reused-bytes'])})`);
+  if (plan['reused-chunks'] > 0) lines.push(`${plan.direction === 'push' ? 'There' : 'Here'} already: ${plan['reused-chunks']} chunks (${humanSize(plan['reused-bytes'])})`);
   lines.push(plan.rate === undefined || plan.seconds === undefined ? 'Time: not known, no run has measured a rate yet; give one with --rate' : `Time: ${formatTimeSpan(Math.ceil(plan.seconds))} at ${humanSize(plan.rate)}/s (${plan['rate-source']})`);
   const { 'bytes-per-day': perDay, 'seconds-per-day': seconds, verdict } = plan.window;
   if (perDay !== undefined && seconds !== undefined) lines.push(`A day brings ${humanSize(perDay)}, ${formatTimeSpan(Math.ceil(seconds))} of a window of ${formatTimeSpan(plan.window.seconds)}: ${verdict}`);

@@ -4,23 +4,25 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { throwIfAborted } from '../base/async.ts';
 import { FarshoreError, FormatError, StoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
-import { closeEntry, statDescriptor } from '../sys/entry-calls.ts';
+import { closeEntry, statDescriptor, statEntry } from '../sys/entry-calls.ts';
+import { WalkAhead } from '../sys/walk-ahead.ts';
 import type { CatalogEncoder } from '../format/catalog.ts';
 import { formatHumanByte } from '../format/human-byte.ts';
 import type { ArchiveDirectory } from '../pxar/archive-accessor.ts';
 import { plainMetadata } from '../pxar/entry-metadata.ts';
-import { commandLineExcludeFileName } from '../pxar/exclude-file.ts';
+import { commandLineExcludeFileName, excludeFileName } from '../pxar/exclude-file.ts';
 import { MatchPattern } from '../pxar/match-pattern.ts';
 import type { ArchiveSinks } from './archive-sinks.ts';
 import { DirectPlacement, type EntryPlacement } from './entry-placement.ts';
+import { entryFlags } from './entry-flags.ts';
 import { EntryWriter, type ArchiveCounts } from './entry-writer.ts';
 import { filesystemOf, type AttributeFeatures, type FilesystemKind } from './filesystem-kind.ts';
 import { LookAhead, type PaddingCounts } from './look-ahead.ts';
 import type { PreviousArchive } from './previous-archive.ts';
 import { shownPath } from './shown-path.ts';
-import { listDirectory, readExcludeFile, type ListedEntry } from './source-directory.ts';
+import { listDirectory, listWalked, readExcludeFile, type ListedEntry } from './source-directory.ts';
 import { readAttributes, statMetadata } from './source-metadata.ts';
-import { closeNode, openNode, reasonToPassOver, reopenNode, sourceError, SourceNode } from './source-node.ts';
+import { closeNode, longestReopenPath, openNode, reasonToPassOver, reopenNode, sourceError, SourceNode } from './source-node.ts';
 
 /** What to archive, and how (spec pxar 5, client-cli 4.1). */
 export interface ArchiveRequest {
@@ -44,6 +46,8 @@ export interface ArchiveRequest {
   previous?: PreviousArchive | null;
   /** Entries that may wait for a decision about reuse: with few, small files never fill the chunks that hold them. Default 16384, some 20 MB. */
   lookAheadLimit?: number;
+  /** With `previous`: look at entries in a thread of its own before they are wanted, where that is possible. Default true; the archive is the same. */
+  walkAhead?: boolean;
   log: ProgressLog;
   signal?: AbortSignal;
 }
@@ -88,6 +92,8 @@ interface Place {
   device: bigint;
   filesystem: FilesystemKind;
   previous: ArchiveDirectory | null;
+  /** What the walk ahead knows the directory by; null: it does not. */
+  walked: number | null;
 }
 
 class TreeArchiver {
@@ -102,6 +108,7 @@ class TreeArchiver {
   /** Entries of the directories that are open. */
   #held = 0;
   #visited = 0;
+  #walkAhead: WalkAhead | null = null;
 
   constructor(request: ArchiveRequest) {
     this.#request = request;
@@ -123,10 +130,12 @@ class TreeArchiver {
     const root = statMetadata(stat);
     readAttributes(fd, root, filesystem, this.#attributeOptions());
     const writer = new EntryWriter(root, this.#prelude(), { sinks, catalog: catalog ?? null, log, signal });
-    const lookAhead = previous ? new LookAhead(writer, previous.payloadIndex, { limit: this.#request.lookAheadLimit ?? defaultLookAhead, reopen: (node) => this.#opened(node, () => reopenNode(fd, node)), log, signal }) : null;
+    const lookAhead = previous ? new LookAhead(writer, previous.payloadIndex, { limit: this.#request.lookAheadLimit ?? defaultLookAhead, reopen: (node) => this.#opened(node, () => reopenNode(fd, node)), fresh: (node) => this.#fresh(fd, node, filesystem), log, signal }) : null;
     const placement = lookAhead ?? new DirectPlacement(writer);
+    await using walkAhead = lookAhead === null ? null : this.#startWalkAhead(fd, filesystem);
+    this.#walkAhead = walkAhead;
     try {
-      await this.#directory({ fd, path: Buffer.alloc(0), device: stat.dev, filesystem, previous: previous ? await previous.accessor.root() : null }, placement);
+      await this.#directory({ fd, path: Buffer.alloc(0), device: stat.dev, filesystem, previous: previous ? await previous.accessor.root() : null, walked: walkAhead?.root ?? null }, placement);
       await placement.finish();
     } finally {
       placement.dispose();
@@ -136,6 +145,12 @@ class TreeArchiver {
     const summary = { ...writer.counts, padding: lookAhead?.padding ?? { bytes: 0, chunks: 0 } };
     if (lookAhead !== null) logSummary(summary, log);
     return summary;
+  }
+
+  /** Null where it would see too much: what patterns leave out is not touched. FAT has attributes that it does not know. */
+  #startWalkAhead(fd: number, { xattrs, quotaProjectId, fatAttributes }: FilesystemKind): WalkAhead | null {
+    if (this.#request.walkAhead === false || this.#patterns.length > 0 || fatAttributes) return null;
+    return new WalkAhead(fd, { xattrs, quotaProjectId, leftOut: excludeFileName });
   }
 
   #attributeOptions(): { skipTooLargeXattrs: boolean } {
@@ -160,7 +175,14 @@ class TreeArchiver {
   async #directory(place: Place, placement: EntryPlacement): Promise<void> {
     const [patterns, held] = [this.#patterns.length, this.#held];
     this.#patterns.push(...readExcludeFile(place.fd, place.path, this.#log));
-    const entries = listDirectory(place.fd, place.path, this.#patterns, this.#log);
+    const listing = place.walked === null ? null : await this.#walkAhead!.listing(place.walked);
+    if (listing === null) await this.#entries(place, listDirectory(place.fd, place.path, this.#patterns, this.#log), placement);
+    else for await (const walked of listing) await this.#entries(place, listWalked(place.fd, place.path, walked, this.#log), placement);
+    this.#patterns.length = patterns;
+    this.#held = held;
+  }
+
+  async #entries(place: Place, entries: readonly ListedEntry[], placement: EntryPlacement): Promise<void> {
     this.#held += entries.length;
     if (this.#held > this.#entriesMax) {
       throw new StoreError('store.source', `exceeded allowed number of file entries (> ${this.#entriesMax})`, { hint: 'allow more with --entries-max, as far as memory goes' });
@@ -172,22 +194,43 @@ class TreeArchiver {
       const pending = this.#entry(place, entry, placement);
       if (pending !== undefined) await pending;
     }
-    this.#patterns.length = patterns;
-    this.#held = held;
   }
 
-  #entry(place: Place, { name, stat }: ListedEntry, placement: EntryPlacement): Promise<void> | void {
+  #entry(place: Place, { name, stat, flags, directory }: ListedEntry, placement: EntryPlacement): Promise<void> | void {
     const node = new SourceNode(name, place.path, stat);
     // Of a further name of a file nothing is read.
     if (placement.isKnown(node.inode)) return placement.file(node, null);
+    if (flags !== undefined && flags !== null && place.path.length + 1 + name.length <= longestReopenPath) {
+      node.metadata.flags = entryFlags(flags, 0);
+      return placement.file(node, place.previous);
+    }
     if (!this.#opened(node, () => openNode(place.fd, node))) return;
-    if (node.type === 'directory') return this.#subdirectory(place, node, placement);
+    if (node.type === 'directory') return this.#subdirectory(place, node, directory ?? null, placement);
     if (node.type !== 'file') return placement.leaf(node);
     this.#attributes(node, node.fd!, place.filesystem);
     return placement.file(node, place.previous);
   }
 
-  async #subdirectory(place: Place, node: SourceNode, placement: EntryPlacement): Promise<void> {
+  /** A file that was only looked at, as it is now; null: it is passed over. Below the root `fd`, on its file system. */
+  #fresh(fd: number, { name, folder, path }: SourceNode, filesystem: FilesystemKind): SourceNode | null {
+    const seen: { node: SourceNode | null } = { node: null };
+    const isOpen = this.#opened({ path }, () => {
+      const node = new SourceNode(name, folder, statEntry(fd, path));
+      openNode(fd, node, path);
+      seen.node = node;
+    });
+    const { node } = seen;
+    if (!isOpen || node === null) return null;
+    if (node.type !== 'file') {
+      closeNode(node);
+      this.#log.warn(`skipping ${shownPath(path)}: something else took its place`);
+      return null;
+    }
+    this.#attributes(node, node.fd!, filesystem);
+    return node;
+  }
+
+  async #subdirectory(place: Place, node: SourceNode, walked: number | null, placement: EntryPlacement): Promise<void> {
     const fd = node.fd!;
     // The placement may hold the node for long: it gets it without the descriptor.
     node.fd = null;
@@ -199,7 +242,7 @@ class TreeArchiver {
       if (isCrossing && (filesystem.isVirtual || this.#devices?.has(node.stat.dev) === false)) {
         this.#log.info(`skipping mount point: ${shownPath(node.path)}`);
       } else {
-        await this.#directory({ fd, path: node.path, device: node.stat.dev, filesystem, previous: await previousOf(place, node) }, placement);
+        await this.#directory({ fd, path: node.path, device: node.stat.dev, filesystem, previous: await previousOf(place, node), walked }, placement);
       }
       await placement.closeDirectory();
     } finally {
@@ -208,7 +251,7 @@ class TreeArchiver {
   }
 
   /** False: it is passed over. */
-  #opened(node: SourceNode, open: () => void): boolean {
+  #opened(node: Pick<SourceNode, 'path'>, open: () => void): boolean {
     try {
       open();
       return true;

@@ -53,6 +53,7 @@ export class LookAhead implements EntryPlacement {
   readonly #index: PayloadIndex;
   readonly #limit: number;
   readonly #reopen: (node: SourceNode) => boolean;
+  readonly #fresh: (node: SourceNode) => SourceNode | null;
   readonly #log: ProgressLog;
   readonly #signal: AbortSignal | undefined;
   #waiting: WaitingEntry[] = [];
@@ -68,12 +69,13 @@ export class LookAhead implements EntryPlacement {
   readonly #seenInodes = new Set<string>();
   #lastOffset = 0;
 
-  /** `limit`: entries that wait at a time. `reopen`: opens a file again that has waited; false when it is to be passed over. */
-  constructor(writer: EntryWriter, index: PayloadIndex, options: { limit: number; reopen: (node: SourceNode) => boolean; log: ProgressLog; signal?: AbortSignal | undefined }) {
+  /** `limit`: entries that wait at a time. `reopen`: opens a file again that has waited; false when it is to be passed over. `fresh`: a file that was only looked at, as it is now and open; null likewise. */
+  constructor(writer: EntryWriter, index: PayloadIndex, options: { limit: number; reopen: (node: SourceNode) => boolean; fresh: (node: SourceNode) => SourceNode | null; log: ProgressLog; signal?: AbortSignal | undefined }) {
     this.#writer = writer;
     this.#index = index;
     this.#limit = options.limit;
     this.#reopen = options.reopen;
+    this.#fresh = options.fresh;
     this.#log = options.log;
     this.#signal = options.signal;
   }
@@ -147,7 +149,8 @@ export class LookAhead implements EntryPlacement {
 
   async #encode(node: SourceNode): Promise<void> {
     await this.#flush(false);
-    await this.#writer.file(node);
+    const found = node.fd === null ? this.#fresh(node) : node;
+    if (found !== null) await this.#writer.file(found);
   }
 
   #place(node: SourceNode, range: PayloadRange): Promise<void> | void {

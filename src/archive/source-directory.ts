@@ -5,6 +5,7 @@ import { commandLineExcludeFileName, excludeFileName, parseExcludeFile } from '.
 import { evaluatePatterns, type MatchPattern } from '../pxar/match-pattern.ts';
 import { readDirectoryNames } from '../sys/directory-names.ts';
 import { closeEntry, openEntry, statEntry, type EntryStat } from '../sys/entry-calls.ts';
+import type { WalkedEntry } from '../sys/walk-ahead.ts';
 import { joinPath, shownPath } from './shown-path.ts';
 import { reasonToPassOver, sourceError } from './source-node.ts';
 
@@ -15,6 +16,10 @@ const maxExcludeFile = 16 * 1024 * 1024;
 export interface ListedEntry {
   name: Buffer;
   stat: EntryStat;
+  /** What the walk ahead knows of a file without attributes: its flags. */
+  flags?: number | null;
+  /** What the walk ahead knows a directory by. */
+  directory?: number | null;
 }
 
 const excludeName = Buffer.from(excludeFileName);
@@ -58,6 +63,17 @@ export function listDirectory(directory: number, path: Buffer, patterns: readonl
     if (entry !== null) entries.push(entry);
   }
   return entries.sort((a, b) => Buffer.compare(a.name, b.name));
+}
+
+/** The same of what the walk ahead found, where there are no patterns: what it could not look at is asked again. */
+export function listWalked(directory: number, path: Buffer, walked: readonly WalkedEntry[], log: ProgressLog): ListedEntry[] {
+  const entries: ListedEntry[] = [];
+  for (const { name, stat, flags, directory: number } of walked) {
+    if (path.length === 0 && name.equals(commandLineExcludeName)) continue;
+    const entry = stat === null ? listedEntry(directory, path, name, [], log) : { name, stat, flags, directory: number };
+    if (entry !== null) entries.push(entry);
+  }
+  return entries;
 }
 
 function readNames(directory: number, path: Buffer): Buffer[] {

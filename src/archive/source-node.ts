@@ -88,12 +88,12 @@ function openQuietly(directory: number, path: Buffer, flags: number): number {
 
 /**
  * Opens a file or directory, and reads the target of a symlink. Throws what the system says; ESTALE when something else has taken the
- * entry's place meanwhile.
+ * entry's place meanwhile. `path`: where it is, below the open directory.
  */
-export function openNode(directory: number, node: SourceNode): void {
-  if (node.type === 'symlink') node.target = readlinkSync(entryPath(directory, node.name), { encoding: 'buffer' });
+export function openNode(directory: number, node: SourceNode, path: Buffer = node.name): void {
+  if (node.type === 'symlink') node.target = readlinkSync(entryPath(directory, path), { encoding: 'buffer' });
   if (node.type !== 'file' && node.type !== 'directory') return;
-  const fd = openQuietly(directory, node.name, node.type === 'directory' ? openFlags | constants.O_DIRECTORY : openFlags);
+  const fd = openQuietly(directory, path, node.type === 'directory' ? openFlags | constants.O_DIRECTORY : openFlags);
   if (node.type === 'file' && fileTypeOf(modeOfDescriptor(fd)) !== fileTypes.file) replaced(fd);
   node.fd = fd;
 }

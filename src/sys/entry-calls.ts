@@ -51,21 +51,28 @@ function sameDevice(major: number, minor: number): bigint {
   return lastDevice.number;
 }
 
-/** `struct statx` (statx(2)). */
-function decodeAnswer(): EntryStat {
-  const rdevMajor = words[32]!;
-  const rdevMinor = words[33]!;
+/** 32-bit words of `struct statx` that `decodeStat` looks at. */
+export const statWords = 36;
+
+/** `struct statx` (statx(2)), which begins at the word `at`; the same memory in words of 32 and of 64 bits. */
+export function decodeStat(words: Uint32Array, longs: BigInt64Array, at: number): EntryStat {
+  const rdevMajor = words[at + 32]!;
+  const rdevMinor = words[at + 33]!;
   return {
-    mode: words[7]! & 0xffff,
-    uid: words[5]!,
-    gid: words[6]!,
-    nlink: words[4]!,
-    size: words[11]! * 2 ** 32 + words[10]!,
-    mtimeNs: longs[14]! * nsPerSecond + BigInt(words[30]!),
-    ino: BigInt.asUintN(64, longs[4]!),
-    dev: sameDevice(words[34]!, words[35]!),
+    mode: words[at + 7]! & 0xffff,
+    uid: words[at + 5]!,
+    gid: words[at + 6]!,
+    nlink: words[at + 4]!,
+    size: words[at + 11]! * 2 ** 32 + words[at + 10]!,
+    mtimeNs: longs[at / 2 + 14]! * nsPerSecond + BigInt(words[at + 30]!),
+    ino: BigInt.asUintN(64, longs[at / 2 + 4]!),
+    dev: sameDevice(words[at + 34]!, words[at + 35]!),
     rdev: rdevMajor === 0 && rdevMinor === 0 ? 0n : deviceNumber(rdevMajor, rdevMinor),
   };
+}
+
+function decodeAnswer(): EntryStat {
+  return decodeStat(words, longs, 0);
 }
 
 /** `lstat` of the entry `name` of an open directory, without a path through /proc: a quarter of the time. Throws SystemCallError. */

@@ -11,7 +11,7 @@ const covered = coverageOf(endpoints);
 const byLabel = new Map(endpoints.map((endpoint) => [labelOf(endpoint), endpoint]));
 
 /** Methods that come with the parts they belong to. */
-const expectedLater: readonly RegExp[] = [/ \/config\/(?:notifications|metrics)/, / \/admin\/metrics$/, / \/status\/metrics$/];
+const expectedLater: readonly RegExp[] = [/ \/config\/metrics/, / \/admin\/metrics$/, / \/status\/metrics$/];
 
 test('docs/compatibility.md says what is there and what is not', () => {
   const document = readFileSync(compatibilityPath, 'utf8');

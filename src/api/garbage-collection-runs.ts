@@ -4,6 +4,7 @@ import { emptyGcStatus, gcStatusJson, readGcStatus } from '../datastore/gc-statu
 import { moveJournalPath } from '../datastore/lock-path.ts';
 import { errorChain, FormatError } from '../base/errors.ts';
 import { parseUpid } from '../format/upid.ts';
+import { noNotices, type JobNotices } from '../notify/job-notices.ts';
 import { startJob, type JobGround } from '../schedule/job-run.ts';
 import { jobStatus } from '../schedule/job-state.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
@@ -19,6 +20,8 @@ export interface GarbageCollectionRunParts {
   ground: JobGround;
   /** As of the datastores. */
   locksRoot: string;
+  /** Default: nobody is told. */
+  notices?: JobNotices;
   /** IANA name; default: the process's. */
   timeZone?: string;
 }
@@ -92,15 +95,17 @@ export class GarbageCollectionRuns {
   }
 
   async #start(name: string, trigger: Trigger): Promise<StartedTask> {
-    const { datastores, ground, locksRoot } = this.#parts;
+    const { datastores, ground, locksRoot, notices = noNotices } = this.#parts;
+    let figures: Record<string, unknown> | null = null;
     try {
       return await startInDatastore(datastores, name, 'write', (lease) =>
         startJob(ground, {
           job: { jobType, id: name },
           task: { workerType: jobType, workerId: name, authId: trigger.authId },
           waitMs: lockWaitMs(trigger),
+          onEnd: (upid, result) => notices.garbageCollected({ store: name, upid, result }, figures),
           body: async ({ upid, log, signal }) => {
-            await collectGarbage(lease.store, {
+            const status = await collectGarbage(lease.store, {
               upid,
               log,
               signal,
@@ -108,6 +113,7 @@ export class GarbageCollectionRuns {
               moveJournal: moveJournalPath(locksRoot, name),
               ...(trigger.schedule === undefined ? {} : { scheduledBy: trigger.schedule }),
             });
+            figures = gcStatusJson(status);
           },
         }),
       );

@@ -5,6 +5,7 @@ import type { PruneJob, PruneJobTable } from '../config/job-config.ts';
 import { keepOptionNames, type KeepOptions } from '../datastore/prune.ts';
 import { pruneGroup, pruneNamespaces, type PruneResultItem } from '../datastore/prune-run.ts';
 import { groupText, type BackupGroup } from '../format/backup-path.ts';
+import { noNotices, type JobNotices } from '../notify/job-notices.ts';
 import { startJob, type JobGround } from '../schedule/job-run.ts';
 import { processTimeZone } from '../schedule/local-time.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
@@ -21,6 +22,8 @@ export interface PruneRunParts {
   access: AccessControl;
   jobs: PruneJobTable;
   ground: JobGround;
+  /** Default: nobody is told. */
+  notices?: JobNotices;
   /** IANA name; default: the process's. */
   timeZone?: string;
 }
@@ -102,6 +105,7 @@ export class PruneRuns {
         intro: `prune job '${job.id}'`,
         ...(schedule === undefined ? {} : { schedule }),
         waitMs: lockWaitMs(trigger),
+        onEnd: (upid, result) => (this.#parts.notices ?? noNotices).pruned({ store: job.store, upid, result }, job.id),
         body: (context) => this.#prune(lease, { store: job.store, namespace, maxDepth: job['max-depth'], keep: keepOptionsOf(job) }, authId, context),
       }),
     );

@@ -30,6 +30,7 @@ import type { ReplicationSource } from '../replication/ports.ts';
 import { RemoteSource } from '../replication/remote-source.ts';
 import type { ReplicationReport } from '../replication/report.ts';
 import { replicate } from '../replication/run.ts';
+import { noNotices, type JobNotices } from '../notify/job-notices.ts';
 import { processTimeZone } from '../schedule/local-time.ts';
 import { startJob, type JobGround } from '../schedule/job-run.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
@@ -64,6 +65,8 @@ export interface SyncRunParts {
   memories: JobMemories;
   adopted: AdoptedCopies;
   pruneJobs: Pick<PruneJobTable, 'list'>;
+  /** Default: nobody is told. */
+  notices?: JobNotices;
 }
 
 /** Starts sync jobs, ad-hoc pulls and pushes as worker tasks (spec sync 3). */
@@ -137,6 +140,7 @@ export class SyncRuns {
       intro: `Starting datastore sync job '${workerId}'`,
       ...(trigger.schedule === undefined ? {} : { schedule: trigger.schedule }),
       waitMs: lockWaitMs(trigger),
+      onEnd: (upid, result) => (this.#parts.notices ?? noNotices).synced({ store: job.store, upid, result }, job),
       body: async (context) => {
         const owner = job.owner ?? superuser;
         await this.#refusePairs(job, context.log);

@@ -6,6 +6,7 @@ import type { VerifyJob, VerifyJobTable } from '../config/job-config.ts';
 import type { Datastore } from '../datastore/datastore.ts';
 import { verifyGroup, verifyNamespaces, verifySnapshot, type VerifyOptions } from '../datastore/verify.ts';
 import { groupText, namespacePath, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
+import { noNotices, type JobNotices } from '../notify/job-notices.ts';
 import { startJob, type JobGround } from '../schedule/job-run.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
 import type { StartedTask, TaskContext } from '../schedule/worker-task.ts';
@@ -28,6 +29,8 @@ export interface VerifyRunParts {
   jobs: VerifyJobTable;
   ground: JobGround;
   isForeignVerification: ForeignVerification;
+  /** Default: nobody is told. */
+  notices?: JobNotices;
 }
 
 /** What to verify: a namespace and below, one group, or one snapshot. */
@@ -76,6 +79,8 @@ export class VerifyRuns {
   async #startJob(job: VerifyJob, trigger: Trigger): Promise<StartedTask> {
     const { authId, schedule } = trigger;
     const workerId = `${job.store}:${job.id}`;
+    let failed: readonly string[] = [];
+    let aborted = false;
     return startInDatastore(this.#parts.datastores, job.store, 'read', (lease) =>
       startJob(this.#parts.ground, {
         job: { jobType, id: job.id },
@@ -83,11 +88,14 @@ export class VerifyRuns {
         intro: `Starting datastore verify job '${workerId}'`,
         ...(schedule === undefined ? {} : { schedule }),
         waitMs: lockWaitMs(trigger),
+        onEnd: (upid, result) => (this.#parts.notices ?? noNotices).verified({ store: job.store, upid, result }, job.id, { failed, aborted: aborted && result.state === 'Error' }),
         body: async (context) => {
           const choices = { ignoreVerified: job['ignore-verified'], outdatedAfter: job['outdated-after'], readThreads: job['read-threads'], verifyThreads: job['verify-threads'] };
           try {
-            await verifyNamespaces(lease.store, { namespace: job.ns ?? '', maxDepth: job['max-depth'] }, this.#options(job.store, choices, context));
+            const options = { ...this.#options(job.store, choices, context), onFailed: (failures: readonly string[]) => void (failed = failures) };
+            await verifyNamespaces(lease.store, { namespace: job.ns ?? '', maxDepth: job['max-depth'] }, options);
           } catch (e) {
+            aborted = e instanceof AbortedError;
             // Without its cause: the text is what notifications and people look for.
             throw e instanceof AbortedError ? new AbortedError('verification failed - job aborted') : e;
           }

@@ -12,6 +12,7 @@ import { aclCommands } from './commands/acl.ts';
 import { datastoreCommands } from './commands/datastores.ts';
 import { pruneJobCommands, syncJobCommands, verifyJobCommands } from './commands/jobs.ts';
 import { nodeCommands, versionCommand } from './commands/node.ts';
+import { notificationCommands } from './commands/notifications.ts';
 import { realmConfigCommands } from './commands/realms.ts';
 import { encryptionKeyCommands } from './commands/encryption-keys.ts';
 import { freshnessCommands } from './commands/freshness.ts';
@@ -49,6 +50,7 @@ export const managerCommands: readonly Command[] = [
   ...transferCommands,
   ...encryptionKeyCommands,
   ...freshnessCommands,
+  ...notificationCommands,
   ...remoteCommands,
   ...syncJobCommands,
   ...taskCommands,

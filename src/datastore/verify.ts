@@ -47,6 +47,8 @@ export interface VerifyOptions {
    * the task that the state names.
    */
   isForeign?: ((namespace: string, snapshot: BackupSnapshot, upid: string) => boolean) | undefined;
+  /** Told of the snapshots and groups that failed, before that is thrown. */
+  onFailed?: ((failures: readonly string[]) => void) | undefined;
 }
 
 export interface VerifySummary {
@@ -269,6 +271,7 @@ class VerifyRun {
     if (this.failures.length === 0) return this.#summary;
     log.error('Failed to verify the following snapshots/groups:');
     for (const failure of this.failures) log.error(`\t${failure}`);
+    this.#options.onFailed?.(this.failures);
     throw new StoreError('store.verify-failed', 'verification failed - please check the log for details');
   }
 }

@@ -73,6 +73,11 @@ function decoded(text: string, what: string): string {
   return value;
 }
 
+/** What Node and the host's administrator trust, and `more`. */
+export function trustedCertificates(more: readonly string[] | undefined): string[] {
+  return [...getCACertificates('default'), ...getCACertificates('system'), ...(more ?? [])];
+}
+
 /** The socket for a request through a proxy: a tunnel, in TLS where the URL says so. */
 async function tunnel(proxy: HttpProxy, url: URL, ca: string[], signal: AbortSignal): Promise<Socket> {
   const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
@@ -108,13 +113,14 @@ export async function sendByHttp(wanted: HttpRequest, line: HttpLine): Promise<v
   } catch (e) {
     if (signal.aborted) throw deliveryError(`no answer within ${line.limitMs / 1000} s`, { isTemporary: true });
     if (errorCode(e).startsWith('ERR_INVALID')) throw deliveryError('failed to build http request: invalid header', { isTemporary: false });
-    throw deliveryError(toError(e).message, { isTemporary: true });
+    // Node adds advice for who started it.
+    throw deliveryError(toError(e).message.replace(/; if the root CA .*$/, ''), { isTemporary: true });
   }
   if (status < 200 || status > 299) throw deliveryError(`the server answered with status ${status}`, { isTemporary: status === 429 || status > 499 });
 }
 
 async function exchange({ method, headers, body }: HttpRequest, url: URL, line: HttpLine, signal: AbortSignal): Promise<number> {
-  const ca = [...getCACertificates('default'), ...getCACertificates('system'), ...(line.trusted ?? [])];
+  const ca = trustedCertificates(line.trusted);
   const socket = line.proxy === undefined ? undefined : await tunnel(line.proxy, url, ca, signal);
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const request = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, {

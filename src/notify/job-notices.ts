@@ -17,12 +17,19 @@ export interface RunEnd {
   result: TaskResult;
 }
 
+/** The properties of a sync job that are told. */
+export interface SyncedJob {
+  id: string;
+  remote?: string | undefined;
+  'remote-store': string;
+}
+
 /** Told at the end of runs; never throws. */
 export interface JobNotices {
   /** `figures`: of the run, by the names in `.gc-status`; null when it did not get that far. */
   garbageCollected(end: RunEnd, figures: Readonly<Record<string, unknown>> | null): void;
   pruned(end: RunEnd, jobId: string): void;
-  synced(end: RunEnd, job: { id: string; remote: string | undefined; 'remote-store': string }): void;
+  synced(end: RunEnd, job: SyncedJob): void;
   /** `failed`: snapshots and groups. An aborted run is nobody's news. */
   verified(end: RunEnd, jobId: string, how: { failed: readonly string[]; aborted: boolean }): void;
 }
@@ -51,7 +58,7 @@ export class DatastoreNotices implements JobNotices {
     this.#tell('prune', end, { 'job-id': jobId });
   }
 
-  synced(end: RunEnd, job: { id: string; remote: string | undefined; 'remote-store': string }): void {
+  synced(end: RunEnd, job: SyncedJob): void {
     this.#tell('sync', end, { 'job-id': job.id }, { remote: job.remote ?? null, 'remote-datastore': job['remote-store'] });
   }
 

@@ -3,6 +3,7 @@ import { createTransport, type SendMailOptions } from 'nodemailer';
 import { errorCode, toError } from '../base/errors.ts';
 import type { SmtpRecord } from '../config/notification-config.ts';
 import { deliveryError } from './delivery-error.ts';
+import { trustedCertificates } from './http-delivery.ts';
 import type { Message } from './message.ts';
 
 /** Mail: composed and spoken by nodemailer, or handed to the host's sendmail (spec server 14.1). */
@@ -35,8 +36,8 @@ export interface SmtpServer extends Pick<SmtpRecord, 'server' | 'port' | 'mode' 
   password: string | undefined;
   /** Name of this host in the greeting. */
   clientName: string;
-  /** PEM certificates trusted in addition; undefined: those of Node and of the system. */
-  trusted: string[] | undefined;
+  /** PEM certificates trusted beside those of Node and of the system. */
+  trusted: readonly string[] | undefined;
 }
 
 const defaultPorts = { insecure: 25, starttls: 587, tls: 465 } as const;
@@ -57,7 +58,7 @@ export async function sendBySmtp(mail: Mail, server: SmtpServer, limitMs: number
     socketTimeout: limitMs,
     dnsTimeout: limitMs,
     ...(username === undefined ? {} : { auth: { user: username, pass: password! } }),
-    ...(server.trusted === undefined ? {} : { tls: { ca: server.trusted } }),
+    tls: { ca: trustedCertificates(server.trusted), minVersion: 'TLSv1.2' },
     ...closed,
   });
   const late = Promise.withResolvers<never>();

@@ -27,7 +27,8 @@ export class Notifier {
   readonly #parts: NotifierParts;
   readonly #outbox: Outbox;
   readonly #gathering: Gathering;
-  readonly #pending = new Set<Promise<void>>();
+  /** Events are told one after another, in their order. */
+  #told: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | null = null;
 
   constructor(parts: NotifierParts) {
@@ -71,23 +72,29 @@ export class Notifier {
 
   /** Resolves when nothing is on its way; what is held stays held. */
   async idle(): Promise<void> {
-    while (this.#pending.size > 0) await Promise.all(this.#pending);
+    await this.#allTold();
     await this.#outbox.idle();
   }
 
   /** Sends everything, also what is held, within about `limitMs`; the log tells what was lost. */
   async close(limitMs: number): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
-    while (this.#pending.size > 0) await Promise.all(this.#pending);
+    await this.#allTold();
     for (const { target, message } of this.#gathering.due(true)) this.#outbox.submit(target, message);
     await this.#outbox.close(limitMs);
   }
 
   #track(event: NotificationEvent, targetsOf: () => readonly string[]): void {
-    const work = this.#tell(event, targetsOf)
-      .catch((e: unknown) => this.#parts.log.error(`unable to notify of '${event.template}': ${errorChain(e)}`))
-      .finally(() => this.#pending.delete(work));
-    this.#pending.add(work);
+    this.#told = this.#told
+      .then(() => this.#tell(event, targetsOf))
+      .catch((e: unknown) => this.#parts.log.error(`unable to notify of '${event.template}': ${errorChain(e)}`));
+  }
+
+  async #allTold(): Promise<void> {
+    for (let last: Promise<void> | null = null; last !== this.#told; ) {
+      last = this.#told;
+      await last;
+    }
   }
 
   async #tell(event: NotificationEvent, targetsOf: () => readonly string[]): Promise<void> {

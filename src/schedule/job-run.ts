@@ -17,6 +17,8 @@ export interface JobStart {
   /** How long to wait for the job's lock; 10 s for manual runs, 0 for the scheduler (spec server 8). */
   waitMs: number;
   body: (context: TaskContext) => Promise<void>;
+  /** Told how the task ended, before the job's state is written. Must not throw. */
+  onEnd?: (upid: string, result: TaskResult) => void;
 }
 
 /** Where jobs start: their states, their tasks, and the server's log for what cannot go into a task's. */
@@ -61,6 +63,7 @@ export async function startJob(ground: JobGround, start: JobStart): Promise<Star
     throw e;
   }
   const finished = task.finished.then(async (result) => {
+    start.onEnd?.(task.upid, result);
     await close(ground, start, run, task.upid, result);
     return result;
   });

@@ -56,6 +56,7 @@ import { configuredCiphers } from './ciphers.ts';
 import { apiEndpoints } from './endpoints.ts';
 import { LogFile } from './log-file.ts';
 import { loggedAlarms } from './logged-alarms.ts';
+import { composeNotifications } from './notifications.ts';
 import { ServedCertificate } from './served-certificate.ts';
 
 export interface CompositionOptions {
@@ -88,6 +89,9 @@ export interface Composition {
   /** Waits for running tasks instead of aborting them. */
   settle(): Promise<void>;
 }
+
+/** For messages that are still on their way when everything ends. */
+const notificationGraceMs = 10_000;
 
 /** Makes what is missing of the installation (folders, keys, certificate) and everything that the server consists of. */
 export async function compose(options: CompositionOptions): Promise<Composition> {
@@ -135,11 +139,12 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const ground: JobGround = { states, tasks, log };
   const datastores = new Datastores(tables.datastores, { locksRoot: installation.locks, log });
   const journals = new Journals(join(installation.state, 'possession'), log);
+  const notifications = composeNotifications({ installation, accounts, node: files.node, datastores: tables.datastores, hostName: node, programVersion: options.programVersion, log, clock });
   const instanceId = await loadInstanceId(installation);
   const memories = new JobMemories(installation.jobStates, installation.serviceUser, log);
   const adopted = new AdoptedCopies(join(installation.state, 'adopted'));
   const syncLoops = new SyncLoops({ jobs: tables.syncJobs, memories, instanceId });
-  const syncRuns = new SyncRuns({ loops: syncLoops, memories, adopted, pruneJobs: tables.pruneJobs, datastores, remotes: tables.remotes, secrets, settings, keys: encryptionKeys, jobs: tables.syncJobs, access, journals, ground });
+  const syncRuns = new SyncRuns({ notices: notifications.notices, loops: syncLoops, memories, adopted, pruneJobs: tables.pruneJobs, datastores, remotes: tables.remotes, secrets, settings, keys: encryptionKeys, jobs: tables.syncJobs, access, journals, ground });
 
   const contracts = freshnessTable(installation);
   const freshness = new FreshnessWatch({
@@ -153,7 +158,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     log,
   });
 
-  const built = apiEndpoints({ contracts, freshness, options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, adopted, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog, traffic });
+  const built = apiEndpoints({ notifications, contracts, freshness, options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, adopted, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog, traffic });
   const endpoints: Endpoint[] = built.endpoints;
   const router = new Router({
     endpoints,
@@ -188,11 +193,13 @@ export async function compose(options: CompositionOptions): Promise<Composition>
       await scheduler.stop();
       await freshness.stop();
       await tasks.shutdown(graceMs);
+      await notifications.notifier.close(Math.min(graceMs, notificationGraceMs));
       await release();
     },
     settle: async () => {
       await tasks.idle();
       await tasks.shutdown(0);
+      await notifications.notifier.close(notificationGraceMs);
       await release();
     },
   };

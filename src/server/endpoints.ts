@@ -27,6 +27,9 @@ import { backupEndpoints } from '../api/backup.ts';
 import { datastoreConfigEndpoints } from '../api/config/datastore.ts';
 import { encryptionKeyEndpoints } from '../api/config/encryption-keys.ts';
 import { freshnessConfigEndpoints } from '../api/config/freshness.ts';
+import { notificationTargetEndpoints } from '../api/config/notifications/endpoints.ts';
+import { notificationMatcherEndpoints } from '../api/config/notifications/matchers.ts';
+import { notificationEndpoints } from '../api/config/notifications/targets.ts';
 import { pruneConfigEndpoints } from '../api/config/prune.ts';
 import { realmConfigEndpoints } from '../api/config/realms.ts';
 import { remoteScanEndpoints } from '../api/config/remote-scan.ts';
@@ -89,6 +92,7 @@ import type { JobGround } from '../schedule/job-run.ts';
 import type { JobStates } from '../schedule/job-states.ts';
 import type { JobSource } from '../schedule/scheduler.ts';
 import type { WorkerTasks } from '../schedule/worker-tasks.ts';
+import type { Notifications } from './notifications.ts';
 import type { ServedCertificate } from './served-certificate.ts';
 
 /** What the endpoint groups are made of; each takes only what it names. */
@@ -113,6 +117,7 @@ export interface ApiParts {
   memories: JobMemories;
   adopted: AdoptedCopies;
   settings: SettingsFile;
+  notifications: Notifications;
   contracts: FreshnessTable;
   freshness: FreshnessWatch;
   certificates: ServedCertificate;
@@ -139,16 +144,18 @@ interface MaintenanceRuns {
 
 function maintenanceRuns(parts: ApiParts): MaintenanceRuns {
   const { datastores, access, ground, tables, journals } = parts;
+  const { notices } = parts.notifications;
   return {
-    prunes: new PruneRuns({ datastores, access, jobs: tables.pruneJobs, ground }),
+    prunes: new PruneRuns({ datastores, access, jobs: tables.pruneJobs, ground, notices }),
     verifications: new VerifyRuns({
       datastores,
       access,
       jobs: tables.verifyJobs,
       ground,
+      notices,
       isForeignVerification: (store, namespace, snapshot, upid) => journals.isForeignVerification(store, namespace, snapshot, upid),
     }),
-    collections: new GarbageCollectionRuns({ datastores, ground, locksRoot: parts.locksRoot }),
+    collections: new GarbageCollectionRuns({ datastores, ground, locksRoot: parts.locksRoot, notices }),
   };
 }
 
@@ -185,6 +192,9 @@ function configEndpoints(parts: ApiParts): Endpoint[] {
     ...remoteTestEndpoints({ ...remote, access, jobs: tables.syncJobs }),
     ...pruneConfigEndpoints({ jobs: tables.pruneJobs, access, states }),
     ...verifyConfigEndpoints({ jobs: tables.verifyJobs, access, states }),
+    ...notificationTargetEndpoints(parts.notifications),
+    ...notificationMatcherEndpoints(parts.notifications),
+    ...notificationEndpoints({ ...parts.notifications, ...tables }),
     ...trafficConfigEndpoints({ rules: tables.trafficRules, onChange: () => parts.traffic.refresh() }),
     ...trafficStatusEndpoints({ rules: tables.trafficRules, traffic: parts.traffic }),
     ...freshnessConfigEndpoints({ contracts: parts.contracts, jobs: tables.syncJobs, access, clock: parts.options.clock }),

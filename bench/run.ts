@@ -6,7 +6,7 @@
  * Syncs: source and target are two processes on loopback: the source is a server with its listener, router and reader sessions, the target the replication engine with
  * journal and datastore. The others: our engine held to one connection with twenty chunks in flight, `rsync -a`, and the reference where it can run. They are
  * ended after `--limit` (default 120 s) and then counted by how far they came; we have an hour. `--quick`: small sizes, to see that the bench works.
- * Backups and restores: our client and the reference's, each against a server process of ours. And the chunker by itself.
+ * Backups and restores: our client and the reference's, each against a server process of ours. Load: a server with many clients at once. And the chunker by itself.
  * `--folder`: where the datastores lie, by default in memory where there is room. Tables go to stdout and the figures to build/bench.json, or, as JSON, to stdout.
  * Ends with status 1 if anybody failed; an aim that was missed is only said.
  */
@@ -21,6 +21,7 @@ import { aimsOf, aimsOfChunker, aimsOfClient } from './aims.ts';
 import { chunkerScenario, runChunker } from './chunker.ts';
 import { runClientScenarios } from './client-runs.ts';
 import { clientScenarios } from './client-scenarios.ts';
+import { aimsOfLoad, loadScenario, loadText, runLoad, type LoadResult } from './load.ts';
 import { runPullScenarios } from './pull-runs.ts';
 import type { Aim, ClientRun, Measured, PullRun, ScenarioResult } from './result.ts';
 import { scenarios } from './scenarios.ts';
@@ -48,11 +49,12 @@ if (!['text', 'json'].includes(values['output-format'])) throw new Error(`--outp
 const pulls = scenarios(values.quick);
 const clients = clientScenarios(values.quick);
 const chunker = chunkerScenario(values.quick);
-const names = [...pulls, ...clients, chunker].map(({ name }) => name);
+const load = loadScenario(values.quick);
+const names = [...pulls, ...clients, chunker, load].map(({ name }) => name);
 const unknown = values.only.find((name) => !names.includes(name));
 if (unknown !== undefined) throw new Error(`no scenario '${unknown}': ${names.join(', ')}`);
 
-function chosen<S extends Measured>(all: readonly S[]): S[] {
+function chosen<S extends { name: string }>(all: readonly S[]): S[] {
   return all.filter(({ name }) => values.only.length === 0 || values.only.includes(name));
 }
 
@@ -71,9 +73,10 @@ async function roomFor(path: string): Promise<boolean> {
 
 const parent = values.folder ?? ((await roomFor('/dev/shm')) ? '/dev/shm' : tmpdir());
 const folder = await mkdtemp(join(parent, 'farshore-bench-'));
-const load = loadavg()[0]!;
+const loadAtStart = loadavg()[0]!;
 const pullResults: Array<ScenarioResult<Measured, PullRun>> = [];
 const clientResults: Array<ScenarioResult<Measured, ClientRun>> = [];
+const loadResults: LoadResult[] = [];
 const aims: Aim[] = [];
 try {
   const bench = { folder, limitMs, peerReason: peerMissing(), say, signal: interrupted.signal };
@@ -90,6 +93,13 @@ try {
     clientResults.push(result);
     aims.push(...aimsOfChunker(result));
   }
+  for (const scenario of chosen([load])) {
+    say(`${scenario.name}: ${scenario.title}`);
+    const result = await runLoad(scenario, folder, interrupted.signal);
+    loadResults.push(result);
+    aims.push(...aimsOfLoad(result));
+    if (result.counts.errors.length > 0) process.exitCode = 1;
+  }
 } catch (e) {
   if (!interrupted.signal.aborted) throw e;
   say(errorChain(interrupted.signal.reason));
@@ -99,18 +109,19 @@ try {
 }
 
 const results = [...pullResults, ...clientResults];
-const machine = { cores: availableParallelism(), processor: cpus()[0]?.model ?? '', kernel: release(), node: process.version, datastores: parent, load };
-const json = `${JSON.stringify({ quick: values.quick, machine, results, aims }, null, 2)}\n`;
+const machine = { cores: availableParallelism(), processor: cpus()[0]?.model ?? '', kernel: release(), node: process.version, datastores: parent, load: loadAtStart };
+const json = `${JSON.stringify({ quick: values.quick, machine, results, load: loadResults, aims }, null, 2)}\n`;
 if (values['output-format'] === 'json') process.stdout.write(json);
 else {
   if (!interrupted.signal.aborted) {
     await mkdir(join(resultFile, '..'), { recursive: true });
     await writeFile(resultFile, json);
   }
-  process.stdout.write(`${machine.cores} cores (${machine.processor}), Linux ${machine.kernel}, Node ${machine.node}, datastores in ${parent}, load ${load.toFixed(1)} at the start\n`);
+  process.stdout.write(`${machine.cores} cores (${machine.processor}), Linux ${machine.kernel}, Node ${machine.node}, datastores in ${parent}, load ${loadAtStart.toFixed(1)} at the start\n`);
   for (const { scenario } of results) process.stdout.write(`${scenario.name}: ${scenario.title}\n`);
   if (pullResults.length > 0) process.stdout.write(resultTable(pullResults));
   if (clientResults.length > 0) process.stdout.write(clientTable(clientResults));
+  for (const result of loadResults) process.stdout.write(loadText(result));
   process.stdout.write(aimTable(aims));
   if (values.quick) process.stdout.write('--quick: the sizes are too small for the aims to say anything\n');
 }

@@ -52,6 +52,10 @@ export class FarshoreServer implements AsyncDisposable {
     }
   }
 
+  get pid(): number {
+    return this.#process.pid!;
+  }
+
   /** The manager, however it ends. */
   tryManager(argv: readonly string[], options: RunOptions = {}): Promise<Ran> {
     return runProgram(program, argv, { ...options, env: { LC_ALL: 'C.UTF-8', TZ: 'UTC', ...options.env, FARSHORE_HOME: this.home } });

@@ -96,7 +96,8 @@ async function lookAtRuns({ states, memories }: FreshnessEvidenceParts, id: stri
   const notes: string[] = [];
   if (job === undefined) notes.push(`sync job '${id}' does not exist any more`);
   else if (job.schedule === undefined) notes.push(`sync job '${id}' has no schedule`);
-  const good = (await memories.load(id)).runs.filter(({ ok }) => ok).map(({ start }) => start);
+  const { runs, totals } = await memories.load(id);
+  const good = [totals['last-success'], ...runs.filter(({ ok }) => ok).map(({ start }) => start)].filter((start) => start > 0);
   const state = await states.load({ jobType: 'syncjob', id });
   if (state.state === 'finished') {
     if (state.result.state === 'OK' || state.result.state === 'Warning') good.push(parseUpid(state.upid).starttime);

@@ -8,6 +8,7 @@ import { tokenNameOf } from '../format/auth-id.ts';
 import { failureLine, type AuthLog } from './auth-log.ts';
 import type { Caller, Permission } from './endpoint.ts';
 import type { Gatekeeper } from './gatekeeper.ts';
+import { withBearerAsToken } from './monitoring/pages.ts';
 import { remoteAddressText } from './remote-address.ts';
 
 export interface GatekeepingParts {
@@ -27,9 +28,18 @@ export class Gatekeeping implements Gatekeeper {
   }
 
   async authenticate(request: IncomingMessage): Promise<Caller | null> {
+    return this.#authenticate(request, request.rawHeaders);
+  }
+
+  /** The same for scrapers of metrics, which send an API token as `Bearer id:secret`. */
+  async authenticateScraper(request: IncomingMessage): Promise<Caller | null> {
+    return this.#authenticate(request, withBearerAsToken(request.rawHeaders));
+  }
+
+  async #authenticate(request: IncomingMessage, rawHeaders: readonly string[]): Promise<Caller | null> {
     const { authenticator, authLog } = this.#parts;
     try {
-      const authId = await authenticator.authenticate(credentialsFrom(request.method ?? '', request.rawHeaders));
+      const authId = await authenticator.authenticate(credentialsFrom(request.method ?? '', rawHeaders));
       return { authId, remoteAddress: request.socket.remoteAddress ?? 'unix' };
     } catch (e) {
       if (!(e instanceof AuthenticationError)) throw e;

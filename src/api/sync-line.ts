@@ -16,7 +16,15 @@ import type { ReplicationReport } from '../replication/report.ts';
 export async function rememberRun(memories: JobMemories, jobId: string, run: { startMs: number; report: ReplicationReport; log: Pick<ProgressLog, 'warn'> }): Promise<void> {
   const { startMs, report, log } = run;
   try {
-    await memories.rememberRun(jobId, { start: Math.floor(startMs / 1000), seconds: report.elapsedSeconds, bytes: report.fetchedBytes, ok: report.errors.length === 0 });
+    await memories.rememberRun(jobId, {
+      start: Math.floor(startMs / 1000),
+      seconds: report.elapsedSeconds,
+      bytes: report.fetchedBytes,
+      ok: report.complete && report.errors.length === 0,
+      chunks: report.fetchedChunks,
+      reused: report.reusedChunks,
+      'failed-groups': report.failedGroups,
+    });
   } catch (e) {
     log.warn(`what sync job '${jobId}' moved is not remembered: ${errorChain(e)}`);
   }

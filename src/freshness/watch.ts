@@ -79,6 +79,8 @@ export class FreshnessWatch {
   #state: WatchState | null = null;
   /** Heartbeat addresses that failed, so that a failure that lasts is logged once. */
   readonly #silent = new Set<string>();
+  #latest: Judged[] = [];
+  #checkedAtMs: number | null = null;
   #stop: AbortController | null = null;
   #loop: Promise<void> = Promise.resolve();
 
@@ -90,6 +92,7 @@ export class FreshnessWatch {
   start(): void {
     if (this.#stop !== null) return;
     this.#stop = new AbortController();
+    this.#checkedAtMs = this.#options.monotonicMs();
     this.#loop = this.#run(this.#stop.signal);
   }
 
@@ -113,6 +116,17 @@ export class FreshnessWatch {
         if (!signal.aborted) throw e;
       }
     }
+  }
+
+  /** As of the last check. */
+  get latest(): readonly Judged[] {
+    return this.#latest;
+  }
+
+  /** False when checks should have come and have not: one hangs, or fails again and again. Before `start` true. */
+  get isAlive(): boolean {
+    const { intervalMs = defaultIntervalMs, monotonicMs } = this.#options;
+    return this.#stop === null || this.#checkedAtMs === null || monotonicMs() - this.#checkedAtMs <= 3 * intervalMs;
   }
 
   /** Looks at contracts and tells, without alarms and without remembering. */
@@ -142,6 +156,8 @@ export class FreshnessWatch {
       const known = new Set(contracts.map(({ id }) => id));
       for (const id of state.contracts.keys()) if (!known.has(id)) state.contracts.delete(id);
       await this.#options.memory.store({ floorMs: state.clock.floorMs, contracts: state.contracts });
+      this.#latest = judged;
+      this.#checkedAtMs = this.#options.monotonicMs();
       await Promise.all(judged.map((one) => this.#beat(one)));
       return judged;
     });

@@ -84,6 +84,7 @@ import type { RemoteSecrets } from '../config/remote-secrets.ts';
 import type { NodeFile } from '../config/node-config.ts';
 import type { TfaFile } from '../config/tfa-config.ts';
 import type { TrafficRuleTable } from '../config/traffic-config.ts';
+import type { History } from '../metrics/history.ts';
 import type { FreshnessWatch } from '../freshness/watch.ts';
 import type { AdoptedCopies } from '../replication/adopted-copies.ts';
 import type { JobMemories } from '../replication/job-memory.ts';
@@ -120,6 +121,7 @@ export interface ApiParts {
   notifications: Notifications;
   contracts: FreshnessTable;
   freshness: FreshnessWatch;
+  history: History;
   certificates: ServedCertificate;
   instanceId: string;
   locksRoot: string;
@@ -167,7 +169,7 @@ function contentEndpoints(parts: ApiParts, runs: MaintenanceRuns): Endpoint[] {
     ...chunkSizeEndpoints({ datastores, access }),
     ...replicationEdgeEndpoints({ edgesOf: (store, direction) => parts.syncLoops.edgesOf(store, direction) }),
     ...datastoreListEndpoints({ datastores, access }),
-    ...datastoreRrdEndpoints({ datastores, clock: parts.options.clock }),
+    ...datastoreRrdEndpoints({ datastores, clock: parts.options.clock, history: parts.history }),
     ...datastoreContentEndpoints({ datastores, access, accounts, tasks: parts.tasks, ...runs }),
     ...adminPruneEndpoints({ jobs: tables.pruneJobs, states, access, prunes: runs.prunes }),
     ...adminVerifyEndpoints({ jobs: tables.verifyJobs, states, access, verifications: runs.verifications }),
@@ -192,11 +194,11 @@ function configEndpoints(parts: ApiParts): Endpoint[] {
     ...remoteTestEndpoints({ ...remote, access, jobs: tables.syncJobs }),
     ...pruneConfigEndpoints({ jobs: tables.pruneJobs, access, states }),
     ...verifyConfigEndpoints({ jobs: tables.verifyJobs, access, states }),
+    ...trafficConfigEndpoints({ rules: tables.trafficRules, onChange: () => parts.traffic.refresh() }),
+    ...trafficStatusEndpoints({ rules: tables.trafficRules, traffic: parts.traffic }),
     ...notificationTargetEndpoints(parts.notifications),
     ...notificationMatcherEndpoints(parts.notifications),
     ...notificationEndpoints({ ...parts.notifications, ...tables }),
-    ...trafficConfigEndpoints({ rules: tables.trafficRules, onChange: () => parts.traffic.refresh() }),
-    ...trafficStatusEndpoints({ rules: tables.trafficRules, traffic: parts.traffic }),
     ...freshnessConfigEndpoints({ contracts: parts.contracts, jobs: tables.syncJobs, access, clock: parts.options.clock }),
     ...freshnessStatusEndpoints({ contracts: parts.contracts, watch: parts.freshness, access }),
   ];
@@ -213,8 +215,8 @@ function syncEndpoints({ tables, access, states, syncRuns, datastores, encryptio
   ];
 }
 
-function generalEndpoints({ options, instanceId, datastores, access }: ApiParts): Endpoint[] {
-  return [...versionEndpoints(options), ...farshoreEndpoints({ instanceId, programVersion: options.programVersion }), ...datastoreUsageEndpoints({ datastores, access, clock: options.clock })];
+function generalEndpoints({ options, instanceId, datastores, access, history }: ApiParts): Endpoint[] {
+  return [...versionEndpoints(options), ...farshoreEndpoints({ instanceId, programVersion: options.programVersion }), ...datastoreUsageEndpoints({ datastores, access, clock: options.clock, history })];
 }
 
 function accessEndpoints(parts: ApiParts): Endpoint[] {
@@ -243,7 +245,7 @@ function nodeEndpoints(parts: ApiParts): Endpoint[] {
     ...timeEndpoints({ clock: options.clock }),
     ...nodeConfigEndpoints({ node: parts.files.node }),
     ...dnsEndpoints(),
-    ...nodeRrdEndpoints({ clock: options.clock }),
+    ...nodeRrdEndpoints({ clock: options.clock, history: parts.history }),
     ...reportEndpoints({ programVersion: options.programVersion, datastores: parts.datastores }),
     ...nodeListEndpoints(),
     ...identityEndpoints({ instanceId: parts.instanceId }),

@@ -36,7 +36,7 @@ const connectionGraceMs = 2000;
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { installation, log } = options;
   const composition = await compose(options);
-  const { router, certificates, ciphers, traffic, scheduler, freshness } = composition;
+  const { router, certificates, ciphers, traffic, scheduler, freshness, sampler } = composition;
   try {
     // First, since it also keeps a second server out of this installation.
     const local = await listenUnix({ router, path: socketPath(installation), log });
@@ -45,6 +45,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       certificates.onChange((certificate) => tls.setCertificate(certificate));
       scheduler.start();
       freshness.start();
+      sampler.start();
       const address = tls.address as ListenAddress;
       log.info(`farshore ${options.programVersion} ready: https://${formatListenAddress(address)} fingerprint ${certificates.current.fingerprint}`);
       return {

@@ -4,7 +4,6 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { apiGround, testServer } from '../../../test/support/api-ground.ts';
 import { nodeFile } from '../../config/node-config.ts';
-import { rrdPoints } from '../rrd-points.ts';
 import { nodeConfigEndpoints } from './config.ts';
 import { parseResolvConf } from './dns.ts';
 
@@ -35,14 +34,4 @@ test('resolv.conf', () => {
   const text = Buffer.from('# a remark\ndomain ignored.example\nsearch a.example b.example\nnameserver 10.0.0.1\nnameserver   ::1\noptions edns0\nnameserver 10.0.0.3\nnameserver 10.0.0.4\n');
   assert.deepEqual(parseResolvConf(text), { digest: createHash('sha256').update(text).digest('hex'), search: 'a.example', dns1: '10.0.0.1', dns2: '::1', dns3: '10.0.0.3' });
   assert.deepEqual(parseResolvConf(Buffer.alloc(0)), { digest: createHash('sha256').digest('hex') });
-});
-
-test('a history without values has the points that the reference has', () => {
-  const now = 1_795_569_044;
-  const lengths = (['hour', 'day', 'week', 'month', 'year', 'decade'] as const).map((timeframe) => {
-    const points = rrdPoints(timeframe, now);
-    return [points.length, points[1]!.time - points[0]!.time];
-  });
-  assert.deepEqual(lengths, [[61, 60], [1440, 60], [337, 1800], [1440, 1800], [1440, 21_600], [523, 604_800]]);
-  assert.ok(rrdPoints('hour', now).at(-1)!.time <= now);
 });

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { apiGround, testServer } from '../../../test/support/api-ground.ts';
 import { goldenDatastore, readFixture, temporaryFolder } from '../../../test/support/golden.ts';
+import { silentLog } from '../../base/log.ts';
 import { aclFile } from '../../config/acl-config.ts';
+import { History } from '../../metrics/history.ts';
 import { datastoreUsageEndpoints } from './datastore-usage.ts';
 
 const recorded = JSON.parse(readFixture('api/nodes-target.json').toString()) as Record<string, { body: { data: Array<Record<string, unknown>> } }>;
@@ -21,7 +23,7 @@ test('numbers for who may see the content, names for who may see something below
   await aclFile(ground.paths).update((tree) => {
     tree.insert({ path: '/datastore/main/site-a', subject: 'deep@pbs', role: 'DatastoreReader', propagate: true });
   });
-  const server = await testServer(t, ground, datastoreUsageEndpoints({ ...ground, clock: { now: () => nowMs } }));
+  const server = await testServer(t, ground, datastoreUsageEndpoints({ ...ground, clock: { now: () => nowMs }, history: new History(join(folder.path, 'metrics.sqlite'), silentLog) }));
   const usage = (as: string): Promise<Array<Record<string, unknown>>> => server.data(as, 'GET', '/status/datastore-usage') as Promise<Array<Record<string, unknown>>>;
 
   const [main, gone, off] = await usage('admin@pbs');

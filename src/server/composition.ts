@@ -10,11 +10,11 @@ import { Login } from '../access/login.ts';
 import { PbsRealm, realmFinder } from '../access/realm.ts';
 import { SecondFactor } from '../access/second-factor.ts';
 import { loadServerKeys } from '../access/server-keys.ts';
-import { apiPages } from '../api/api-pages.ts';
 import { Datastores } from '../api/datastores.ts';
 import type { Endpoint } from '../api/endpoint.ts';
 import { lookAtContract } from '../api/freshness-evidence.ts';
 import { Gatekeeping } from '../api/gatekeeping.ts';
+import { HistorySampler } from '../api/history-sampler.ts';
 import { openApiDocument } from '../api/openapi.ts';
 import { Router, type Delays } from '../api/router.ts';
 import { SyncLoops } from '../api/sync-loops.ts';
@@ -42,6 +42,9 @@ import { userFile } from '../config/user-config.ts';
 import { beat } from '../freshness/heartbeat.ts';
 import { FreshnessMemoryFile } from '../freshness/memory.ts';
 import { FreshnessWatch } from '../freshness/watch.ts';
+import { freshnessNotices } from '../notify/freshness-notices.ts';
+import type { Notifier } from '../notify/notifier.ts';
+import { History } from '../metrics/history.ts';
 import { AdoptedCopies } from '../replication/adopted-copies.ts';
 import { JobMemories } from '../replication/job-memory.ts';
 import { Journals } from '../replication/journals.ts';
@@ -56,6 +59,7 @@ import { configuredCiphers } from './ciphers.ts';
 import { apiEndpoints } from './endpoints.ts';
 import { LogFile } from './log-file.ts';
 import { loggedAlarms } from './logged-alarms.ts';
+import { composePages } from './monitoring.ts';
 import { composeNotifications } from './notifications.ts';
 import { ServedCertificate } from './served-certificate.ts';
 
@@ -80,10 +84,14 @@ export interface Composition {
   tasks: WorkerTasks;
   /** For the listener. */
   traffic: TrafficControl;
+  /** Tells people what happened. */
+  notifications: Notifier;
   /** Not started. */
   scheduler: Scheduler;
   /** Not started. */
   freshness: FreshnessWatch;
+  /** Not started. */
+  sampler: HistorySampler;
   /** Ends what runs, within about `graceMs`: tasks are aborted, and what they were doing is whole or absent. */
   close(graceMs: number): Promise<void>;
   /** Waits for running tasks instead of aborting them. */
@@ -146,11 +154,13 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const syncLoops = new SyncLoops({ jobs: tables.syncJobs, memories, instanceId });
   const syncRuns = new SyncRuns({ notices: notifications.notices, loops: syncLoops, memories, adopted, pruneJobs: tables.pruneJobs, datastores, remotes: tables.remotes, secrets, settings, keys: encryptionKeys, jobs: tables.syncJobs, access, journals, ground });
 
+  const history = new History(join(installation.state, 'metrics.sqlite'), log);
+  const sampler = new HistorySampler({ datastores, history, clock, log });
   const contracts = freshnessTable(installation);
   const freshness = new FreshnessWatch({
     contracts: () => contracts.list().records,
     look: (contract, now) => lookAtContract({ datastores, jobs: tables.syncJobs, states, memories }, contract, now),
-    alarms: loggedAlarms(log),
+    alarms: loggedAlarms(log, freshnessNotices({ notifier: notifications.notifier, clock })),
     beat,
     memory: new FreshnessMemoryFile(join(installation.state, 'freshness.json'), installation.serviceUser, log),
     clock,
@@ -158,14 +168,20 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     log,
   });
 
-  const built = apiEndpoints({ notifications, contracts, freshness, options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, adopted, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog, traffic });
+  const built = apiEndpoints({ notifications, contracts, freshness, history, options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, adopted, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog, traffic });
   const endpoints: Endpoint[] = built.endpoints;
+  const gatekeeping = new Gatekeeping({ authenticator: new Authenticator({ keys, accounts, tokens, clock }), access, authLog: writeAuthLog });
   const router = new Router({
     endpoints,
-    gatekeeper: new Gatekeeping({ authenticator: new Authenticator({ keys, accounts, tokens, clock }), access, authLog: writeAuthLog }),
+    gatekeeper: gatekeeping,
     log,
     ...(options.delays === undefined ? {} : { delays: options.delays }),
-    pages: apiPages(() => openApiDocument(endpoints, options.programVersion)),
+    pages: composePages({
+      gatekeeping, access, datastores, tables, states, memories, tasks, freshness, clock, log,
+      programVersion: options.programVersion,
+      unauthorizedMs: options.delays?.unauthorizedMs ?? 3000,
+      openApi: () => openApiDocument(endpoints, options.programVersion),
+    }),
     onCaller: (connection, authId) => traffic.identify(connection, authId),
     onAccess: (entry) => accessLog.append(formatAccessLine(entry, new Date(clock.now()))),
   });
@@ -178,6 +194,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
 
   const release = async (): Promise<void> => {
     await datastores.closeAll();
+    history.close();
     await accessLog.close();
     await authLog.close();
   };
@@ -186,12 +203,15 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     certificates,
     ciphers: configuredCiphers(files.node.load().value.record),
     tasks,
+    notifications: notifications.notifier,
     traffic,
     scheduler,
     freshness,
+    sampler,
     close: async (graceMs) => {
       await scheduler.stop();
       await freshness.stop();
+      await sampler.stop();
       await tasks.shutdown(graceMs);
       await notifications.notifier.close(Math.min(graceMs, notificationGraceMs));
       await release();

@@ -33,7 +33,19 @@ export class AdoptedCopies {
     // The claim goes first: it must never stand beside the chunks of another adoption.
     await rm(this.#claimPath(store), { force: true });
     const path = this.#chunksPath(store);
-    const file = await open(`${path}.new`, 'w', 0o640);
+    try {
+      await this.#write(`${path}.new`, chunks);
+    } catch (e) {
+      // Of a full disk it would keep what little is left.
+      await rm(`${path}.new`, { force: true });
+      throw e;
+    }
+    failpoint('adoption.before-rename');
+    await rename(`${path}.new`, path);
+  }
+
+  async #write(path: string, chunks: DigestSet): Promise<void> {
+    const file = await open(path, 'w', 0o640);
     try {
       let pieces: Buffer[] = [];
       for (const digest of chunks.values()) {
@@ -48,8 +60,6 @@ export class AdoptedCopies {
     } finally {
       await file.close();
     }
-    failpoint('adoption.before-rename');
-    await rename(`${path}.new`, path);
   }
 
   /** ConfigError when the datastore was not adopted, or another remote has been named already. */
@@ -79,7 +89,7 @@ export class AdoptedCopies {
   }
 
   async forget(store: string): Promise<void> {
-    for (const path of [this.#claimPath(store), this.#chunksPath(store)]) await rm(path, { force: true });
+    for (const path of [this.#claimPath(store), this.#chunksPath(store), `${this.#chunksPath(store)}.new`]) await rm(path, { force: true });
   }
 
   async #claim(store: string): Promise<AdoptionClaim | null> {

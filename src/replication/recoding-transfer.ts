@@ -32,6 +32,8 @@ export interface RecodingTransferParts {
   retry: LineRetry;
   report: ReplicationReport;
   signal: AbortSignal;
+  /** Chunks of an adopted copy that this source made: taken from there, and checked as those that arrive. */
+  adopted?: DigestSet | null | undefined;
 }
 
 export interface RecodingOptions {
@@ -164,6 +166,8 @@ export class RecodingTransfer {
   async #fetch(session: SnapshotSource, digest: Digest, size: number, options: RecodingOptions, result: ArchiveResult, permit: Permit): Promise<Digest> {
     let received = 0;
     try {
+      const carried = await this.#carried(digest, size, options);
+      if (carried !== null) return carried;
       const blob = await this.#retry.run(`chunk ${toHex(digest)}`, () => session.chunk(digest, options.archive, maxChunkEncodedSize));
       received = blob.byteLength;
       this.#report.fetchedChunks += 1;
@@ -180,6 +184,22 @@ export class RecodingTransfer {
     } finally {
       permit.release(received);
     }
+  }
+
+  /** From the adopted copy, if it is there and sound: the new digest; null otherwise. */
+  async #carried(digest: Digest, size: number, { recoder }: RecodingOptions): Promise<Digest | null> {
+    if (this.#parts.adopted?.has(digest) !== true) return null;
+    const changed = await this.#recoding.run(async () => {
+      const blob = await this.#target.readChunk(digest);
+      return blob === null ? null : recoder.chunk(blob, digest, size).catch(nullIfDamaged);
+    });
+    if (changed === null) return null;
+    await this.#storing.run(() => this.#store(changed, size));
+    this.#journal.addRecoded(recoder.id, digest, changed.digest, 0);
+    this.#settle(changed.digest, true);
+    this.#report.reusedChunks += 1;
+    this.#report.reusedBytes += size;
+    return changed.digest;
   }
 
   async #recode(blob: Buffer, digest: Digest, size: number, { archive, recoder }: RecodingOptions): Promise<{ digest: Digest; blob: Buffer }> {
@@ -203,6 +223,11 @@ export class RecodingTransfer {
       set.add(digest);
     }
   }
+}
+
+function nullIfDamaged(e: unknown): null {
+  if (e instanceof FormatError) return null;
+  throw e;
 }
 
 /** What one archive has reached. */

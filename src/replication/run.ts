@@ -89,7 +89,7 @@ class ReplicationRun {
       ...shared,
       policy: job.policy,
       chunks: new ChunkTransfer({ ...shared, flight, adopted: job.adopted }),
-      recoding: new RecodingTransfer({ ...shared, flight }),
+      recoding: new RecodingTransfer({ ...shared, flight, adopted: job.adopted }),
       snapshotSlots: new Semaphore(job.parallelSnapshots ?? defaultParallelSnapshots),
       onSettled: (bytes) => this.#onSettled(bytes),
       onSnapshotDone: (plan, done, total) => this.#onSnapshotDone(plan, done, total),

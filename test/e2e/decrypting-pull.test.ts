@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test, type TestContext } from 'node:test';
 import { bytesEqual, toHex } from '../../src/base/bytes.ts';
+import { DigestSet } from '../../src/base/digest-set.ts';
 import { errorChain } from '../../src/base/errors.ts';
 import { formatFingerprint, type CryptConfig } from '../../src/crypto/crypt-config.ts';
 import { openIndexFile } from '../../src/datastore/index-file.ts';
 import { listSnapshotInfos } from '../../src/datastore/snapshot-info.ts';
 import { setVerifyState } from '../../src/datastore/snapshots.ts';
 import type { Datastore } from '../../src/datastore/datastore.ts';
-import { parseSnapshot } from '../../src/format/backup-path.ts';
+import { archiveKind, parseSnapshot } from '../../src/format/backup-path.ts';
 import { ChunkIndex } from '../../src/format/chunk-index.ts';
 import { decodeBlob, encodeBlob } from '../../src/format/data-blob.ts';
 import { decodeManifestBlob, encodeManifestBlob, type Manifest } from '../../src/format/manifest.ts';
@@ -227,4 +228,34 @@ test('a copy found damaged is repaired from the encrypted source', async (t) => 
   const report = await pair.pulled({ ...cryptOnly, decryptionKeys: [crypt], resyncCorrupt: true });
   assert.deepEqual([report.fetchedChunks, report.repairedChunks], [1, 1]);
   assert.equal(await verifyAll(pair.target), times.length);
+});
+
+test('of an encrypted copy that was carried here the chunks are decrypted, not fetched; bad ones are fetched', async (t) => {
+  const pair = await fresh(t);
+  cpSync(join(pair.source.store.path, '.chunks'), join(pair.target.path, '.chunks'), { recursive: true });
+  const adopted = new DigestSet();
+  for (const time of times) {
+    for (const { filename } of decodeManifestBlob(goldenFile(`host/crypt/${time}/index.json.blob`)).files) {
+      const kind = archiveKind(filename);
+      if (kind === 'blob') continue;
+      const index = ChunkIndex.parse(kind, goldenFile(`host/crypt/${time}/${filename}`));
+      for (let i = 0; i < index.count; i += 1) adopted.add(index.digest(i));
+    }
+  }
+  // One of them is not what its name says.
+  const [bad] = [...adopted.values()].map((digest) => toHex(digest));
+  const path = join(pair.target.path, '.chunks', bad!.slice(0, 4), bad!);
+  const bytes = readFileSync(path);
+  bytes[bytes.length - 1]! ^= 1;
+  writeFileSync(path, bytes);
+  const report = await pair.pulled({ ...cryptOnly, decryptionKeys: [crypt], adopted });
+  assert.equal(report.snapshots, times.length);
+  assert.equal(report.fetchedChunks, 1);
+  assert.ok(report.reusedChunks > 0);
+  for (const time of times) for (const { filename } of manifestOf(pair.target, time).files) if (filename.endsWith('.didx')) assert.deepEqual(await archiveOf(pair.target, time, filename), goldenArchive(`host/crypt/${time}/${filename}`, crypt));
+  assert.equal(await verifyAll(pair.target), times.length);
+  // Without its being said whose they are, everything is fetched.
+  const other = await fresh(t);
+  cpSync(join(other.source.store.path, '.chunks'), join(other.target.path, '.chunks'), { recursive: true });
+  assert.equal((await other.pulled({ ...cryptOnly, decryptionKeys: [crypt] })).fetchedChunks, adopted.size);
 });

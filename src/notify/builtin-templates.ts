@@ -31,7 +31,7 @@ const syncSubject = "Sync{{#if remote}} remote '{{remote}}'{{/if}} datastore '{{
 const syncRows = [['Job', 'job-id'], ['Datastore', 'datastore'], ['Remote', 'remote'], ['Remote datastore', 'remote-datastore'], taskLog] as const;
 const jobRows = [['Job', 'job-id'], ['Datastore', 'datastore'], taskLog] as const;
 const snapshotList = {
-  text: '{{#if failed-snapshot-list}}\nSnapshots that failed:\n{{#each failed-snapshot-list}}\n  {{this}}\n{{/each}}\n{{/if}}{{#if error}}\nReason: {{error}}\n{{/if}}',
+  text: '{{#if failed-snapshot-list}}\nSnapshots that failed:\n{{#each failed-snapshot-list}}\n  {{this}}\n{{/each}}\n{{/if}}{{#if error}}\nReason: {{error}}\n{{/if}}\n',
   html: '{{#if failed-snapshot-list}}<p><b>Snapshots that failed:</b></p><ul>{{#each failed-snapshot-list}}<li>{{this}}</li>{{/each}}</ul>{{/if}}{{#if error}}<p><b>Reason:</b> {{error}}</p>{{/if}}',
 };
 
@@ -58,6 +58,8 @@ export const builtinTemplates = {
   'sync-err': texts(`${syncSubject} failed`, "Sync job '{{job-id}}' on {{hostname}} failed. The copy may be behind its source.", syncRows, failure),
   'verify-ok': texts("Verify Datastore '{{datastore}}' successful", "Verify job '{{job-id}}' on {{hostname}} found nothing wrong.", jobRows),
   'verify-err': texts("Verify Datastore '{{datastore}}' failed", "Verify job '{{job-id}}' on {{hostname}} found backups that cannot be restored in full, or could not do its work.", jobRows, snapshotList),
+  'freshness-err': texts("Backups in datastore '{{datastore}}' are too old", "Freshness contract '{{contract}}' on {{hostname}} is broken: {{reason}}", [['Contract', 'contract'], ['Datastore', 'datastore']]),
+  'freshness-ok': texts("Backups in datastore '{{datastore}}' are fresh again", "Freshness contract '{{contract}}' on {{hostname}} holds again: {{reason}}", [['Contract', 'contract'], ['Datastore', 'datastore']]),
 } as const satisfies Record<string, TemplateTexts>;
 
 export type TemplateName = keyof typeof builtinTemplates;

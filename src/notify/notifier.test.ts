@@ -220,7 +220,7 @@ suite('texts', () => {
     const { notifier, messages, entities } = await ground(t);
     await entities.create('matcher', { name: 'all', target: ['mail-to-root'] });
     for (const template of Object.keys(builtinTemplates) as TemplateName[]) {
-      notifier.notify(event(template, { cause: null, data: { ...event(template).data, target: 'x', ...(data as Partial<Record<TemplateName, object>>)[template] } }));
+      notifier.notify(event(template, { cause: null, data: { ...event(template).data, target: 'x', contract: 'c1', reason: 'why', ...(data as Partial<Record<TemplateName, object>>)[template] } }));
     }
     await notifier.idle();
     assert.equal(messages.length, Object.keys(builtinTemplates).length);

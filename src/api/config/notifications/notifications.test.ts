@@ -204,7 +204,7 @@ test('names of fields, and values that they have here', async (t) => {
   await writeFile(join(paths.config, 'prune.cfg'), 'prune: pj1\n\tcomment Prune it\n\tschedule daily\n\tstore main\n');
   await writeFile(join(paths.config, 'sync.cfg'), '');
   await writeFile(join(paths.config, 'verification.cfg'), 'verification: vj1\n\tstore main\n');
-  assert.deepEqual(await data('GET', '/matcher-fields'), ['datastore', 'hostname', 'job-id', 'media-pool', 'type'].map((name) => ({ name })));
+  assert.deepEqual(await data('GET', '/matcher-fields'), ['contract', 'datastore', 'hostname', 'job-id', 'media-pool', 'type'].map((name) => ({ name })));
   const values = (await data('GET', '/matcher-field-values')) as Array<{ comment: string | null; field: string; value: string }>;
   assert.deepEqual(values.slice(0, 4), [
     { comment: null, field: 'datastore', value: 'main' },
@@ -212,5 +212,5 @@ test('names of fields, and values that they have here', async (t) => {
     { comment: 'Prune it', field: 'job-id', value: 'pj1' },
     { comment: null, field: 'job-id', value: 'vj1' },
   ]);
-  assert.deepEqual(values.slice(4).map(({ field, value }) => `${field} ${value}`), ['acme', 'gc', 'package-updates', 'prune', 'sync', 'system-mail', 'tape-backup', 'tape-load', 'thresholds', 'verify'].map((type) => `type ${type}`));
+  assert.deepEqual(values.slice(4).map(({ field, value }) => `${field} ${value}`), ['acme', 'freshness', 'gc', 'package-updates', 'prune', 'sync', 'system-mail', 'tape-backup', 'tape-load', 'thresholds', 'verify'].map((type) => `type ${type}`));
 });

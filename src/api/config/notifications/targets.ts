@@ -18,8 +18,9 @@ export interface NotificationTargetParts {
   verifyJobs: Pick<VerifyJobTable, 'list'>;
 }
 
-const fieldNames = ['datastore', 'hostname', 'job-id', 'media-pool', 'type'];
-const eventTypes = ['acme', 'gc', 'package-updates', 'prune', 'sync', 'system-mail', 'tape-backup', 'tape-load', 'thresholds', 'verify'];
+/** `contract` and the type `freshness` are not the reference's. */
+const fieldNames = ['contract', 'datastore', 'hostname', 'job-id', 'media-pool', 'type'];
+const eventTypes = ['acme', 'freshness', 'gc', 'package-updates', 'prune', 'sync', 'system-mail', 'tape-backup', 'tape-load', 'thresholds', 'verify'];
 
 const text = (description: string) => Type.String({ description });
 const targetView = Type.Object({

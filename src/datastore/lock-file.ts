@@ -17,12 +17,13 @@ export interface LockOptions {
 }
 
 const lockFileMode = 0o660;
+const lockFolderMode = 0o755;
 const openFlags = constants.O_RDWR | constants.O_APPEND;
 
 /** Creates parent folders, each new one for the datastore's owner. */
 async function makeParents(path: string): Promise<void> {
   const parent = dirname(path);
-  const firstMade = await mkdir(parent, { recursive: true });
+  const firstMade = await mkdir(parent, { recursive: true, mode: lockFolderMode });
   if (firstMade === undefined || fileOwner() === null) return;
   for (let made = parent; made.length >= firstMade.length; made = dirname(made)) await giveToFileOwner(made);
 }

@@ -16,7 +16,7 @@ const now = 1_600_000_000;
 const list = '/config/freshness';
 
 /** main: sync@pbs may audit, owner@pbs modify; alice@pbs only makes backups there. */
-async function ground(t: TestContext): Promise<{ server: TestServer; paths: InstallationPaths }> {
+async function ground(t: TestContext): Promise<{ data: TestServer['data']; refusal: TestServer['refusal']; paths: InstallationPaths }> {
   const made = await apiGround(t, 'source', { main: await goldenDatastore(), other: await goldenDatastore() });
   await aclFile(made.paths).update((tree) => {
     tree.insert({ path: '/datastore/main', subject: 'owner@pbs', role: 'DatastoreAdmin', propagate: true });
@@ -30,12 +30,11 @@ async function ground(t: TestContext): Promise<{ server: TestServer; paths: Inst
     ...freshnessConfigEndpoints({ contracts, jobs, access, clock: { now: () => now * 1000 } }),
     ...freshnessStatusEndpoints({ contracts, watch: { judge }, access }),
   ]);
-  return { server, paths: made.paths };
+  return { data: (...given) => server.data(...given), refusal: (...given) => server.refusal(...given), paths: made.paths };
 }
 
 test('contracts are made, changed and removed by who may modify the datastore', async (t) => {
-  const { server, paths } = await ground(t);
-  const { data, refusal } = server;
+  const { data, refusal, paths } = await ground(t);
   await data('owner@pbs', 'POST', list, { id: 'nightly', store: 'main', ns: 'site-a', 'max-age': '26h' });
   assert.deepEqual(await data('owner@pbs', 'GET', `${list}/nightly`), { id: 'nightly', store: 'main', ns: 'site-a', 'max-age': '26h', since: now });
   await data('owner@pbs', 'PUT', `${list}/nightly`, { 'max-age': '3d', 'every-group': true, delete: ['ns'] });
@@ -52,8 +51,7 @@ test('contracts are made, changed and removed by who may modify the datastore', 
 });
 
 test('nobody sees contracts of datastores that he may not audit', async (t) => {
-  const { server } = await ground(t);
-  const { data, refusal } = server;
+  const { data, refusal } = await ground(t);
   await data('admin@pbs', 'POST', list, { id: 'on-main', store: 'main', 'max-age': '1d' });
   await data('admin@pbs', 'POST', list, { id: 'on-other', store: 'other', 'max-age': '1d' });
   const ids = async (as: string, path: string): Promise<string[]> => ((await data(as, 'GET', path)) as Array<{ id: string }>).map(({ id }) => id);
@@ -71,8 +69,7 @@ test('nobody sees contracts of datastores that he may not audit', async (t) => {
 });
 
 test('heartbeats are set by administrators, and only they see the address', async (t) => {
-  const { server } = await ground(t);
-  const { data, refusal } = server;
+  const { data, refusal } = await ground(t);
   const heartbeat = 'https://beats.example/ping/0123-secret';
   assert.match(await refusal('owner@pbs', 'POST', list, { id: 'nightly', store: 'main', 'max-age': '1d', heartbeat }), /^403 .*Sys\.Modify/);
   await data('admin@pbs', 'POST', list, { id: 'nightly', store: 'main', 'max-age': '1d', heartbeat });
@@ -85,8 +82,7 @@ test('heartbeats are set by administrators, and only they see the address', asyn
 });
 
 test('a contract on a job is of its datastore', async (t) => {
-  const { server } = await ground(t);
-  const { data, refusal } = server;
+  const { data, refusal } = await ground(t);
   await data('owner@pbs', 'POST', list, { id: 'pushed', job: 'push1', 'max-age': '1d' });
   assert.deepEqual(await data('owner@pbs', 'GET', `${list}/pushed`), { id: 'pushed', store: 'main', job: 'push1', 'max-age': '1d', since: now });
   assert.equal(await refusal('owner@pbs', 'POST', list, { id: 'other', job: 'nosuch', 'max-age': '1d' }), "400 no such sync job 'nosuch'");
@@ -95,8 +91,7 @@ test('a contract on a job is of its datastore', async (t) => {
 });
 
 test('what makes no sense is refused', async (t) => {
-  const { server } = await ground(t);
-  const { refusal } = server;
+  const { refusal } = await ground(t);
   const refused = (given: Record<string, unknown>): Promise<string> => refusal('admin@pbs', 'POST', list, { id: 'nightly', store: 'main', 'max-age': '1d', ...given });
   assert.match(await refused({ 'max-age': '10s' }), /^400 max-age/);
   assert.match(await refused({ 'max-age': '50y' }), /^400 max-age/);

@@ -101,7 +101,7 @@ test('metrics in the names of the known exporters, and of sync jobs', async () =
   assert.equal(value(`pbs_snapshot_vm_last_timestamp{${labels}}`), firstTime + 60);
   assert.equal(value(`pbs_snapshot_vm_last_verify{${labels}}`), 1);
   assert.equal(value('pbs_snapshot_last_timestamp_seconds{datastore="source",namespace="site/a",backup_type="vm",backup_id="100"}'), firstTime + 60);
-  const job = 'job="nightly",datastore="offsite",remote="",direction="pull"';
+  const job = 'job_id="nightly",datastore="offsite",remote="",direction="pull"';
   const now = Date.now() / 1000;
   for (const name of ['last_success_timestamp_seconds', 'last_run_timestamp_seconds']) assert.ok(Math.abs(value(`pbs_sync_job_${name}{${job}}`) - now) < 600, name);
   assert.ok(value(`pbs_sync_job_lag_seconds{${job}}`) < 600);

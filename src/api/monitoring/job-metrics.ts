@@ -26,7 +26,7 @@ export interface JobMetricsParts {
 const maxJobs = 1000;
 const maxTasks = 2000;
 const daySeconds = 86_400;
-const jobLabels = ['job', 'datastore', 'remote', 'direction'];
+const jobLabels = ['job_id', 'datastore', 'remote', 'direction'];
 
 interface KnownJob {
   job: SyncJob;
@@ -55,7 +55,7 @@ function syncMetrics(known: readonly KnownJob[], now: number): Metric[] {
     known.flatMap((one) => {
       const number = value(one);
       const { id, store, remote, 'sync-direction': direction } = one.job;
-      return number === null ? [] : [{ labels: { job: id, datastore: store, remote: remote ?? '', direction: direction ?? 'pull', ...more }, value: number }];
+      return number === null ? [] : [{ labels: { job_id: id, datastore: store, remote: remote ?? '', direction: direction ?? 'pull', ...more }, value: number }];
     });
   const startOf = ({ state }: KnownJob): number | null => (state.state === 'finished' || state.state === 'started' ? parseUpid(state.upid).starttime : null);
   const resultOf = ({ state }: KnownJob): number | null => (state.state === 'finished' ? Number(state.result.state === 'OK' || state.result.state === 'Warning') : null);

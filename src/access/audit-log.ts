@@ -114,7 +114,7 @@ export class AuditLog {
   async newest(limit: number, wanted: (line: AuditLine) => boolean = () => true): Promise<AuditLine[]> {
     await this.#queue;
     const found: AuditLine[] = [];
-    for (const path of (await auditFiles(this.#options.folder)).reverse()) {
+    for (const path of (await auditFiles(this.#options.folder)).toReversed()) {
       const inFile: AuditLine[] = [];
       for await (const { bytes, whole } of auditFileLines(path)) {
         if (!whole) continue;
@@ -128,7 +128,7 @@ export class AuditLog {
         inFile.push(line);
         if (inFile.length > limit) inFile.shift();
       }
-      found.push(...inFile.reverse().slice(0, limit - found.length));
+      found.push(...inFile.toReversed().slice(0, limit - found.length));
       if (found.length >= limit) break;
     }
     return found;

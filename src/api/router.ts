@@ -9,6 +9,7 @@ import { checkJson, checkPairs, decodeForm, type ParameterFault } from '../proto
 import { decodeParameters, readParameterBody } from '../protocol/request-body.ts';
 import { parseRequestTarget, targetLength, type RequestTarget } from '../protocol/request-target.ts';
 import { acceptUpgrade } from '../protocol/upgrade.ts';
+import type { AuditTrail, CallRecord } from './audit-trail.ts';
 import { failureOf, replyOf, sendFailure, sendReply, sendText, type Failure, type OutputFormat } from './answer.ts';
 import type { Caller, Endpoint, Method, UpgradeRequest } from './endpoint.ts';
 import type { Gatekeeper } from './gatekeeper.ts';
@@ -49,6 +50,7 @@ export interface RouterOptions {
   log: ProgressLog;
   delays?: Delays;
   onAccess?: (entry: AccessEntry) => void;
+  audit?: Pick<AuditTrail, 'call' | 'refused'>;
   /** Told of every request by whom it is, before it is looked at further; empty: by nobody who is known. For limits by user. */
   onCaller?: (connection: Duplex, authId: string) => void;
   /** GET outside `/api2`: the user interface. Without it 404. Gets the components, decoded. */
@@ -86,6 +88,8 @@ interface Exchange {
   /** What was read past the request, for an upgrade. */
   upgrade: { socket: Duplex; head: Buffer; taken: boolean } | null;
   authId: string;
+  /** How it is written down, from when an endpoint was found for it until that was done. */
+  record: Omit<CallRecord, 'status' | 'message'> | null;
 }
 
 /** Routes, admits, checks and answers API requests in the order of spec rest-api 1. Knows no socket: the listener owns those. */
@@ -97,6 +101,7 @@ export class Router {
   readonly #delays: Delays;
   readonly #onAccess: (entry: AccessEntry) => void;
   readonly #onCaller: NonNullable<RouterOptions['onCaller']>;
+  readonly #audit: RouterOptions['audit'];
   readonly #pages: RouterOptions['pages'];
   /** The last answer under way on a connection; HTTP/1.1 answers in order, so all others have left before it. */
   readonly #answering = new WeakMap<Duplex, Promise<void>>();
@@ -109,6 +114,7 @@ export class Router {
     this.#delays = options.delays ?? { unauthorizedMs: 3000, forbiddenMs: 500 };
     this.#onAccess = options.onAccess ?? (() => {});
     this.#onCaller = options.onCaller ?? (() => {});
+    this.#audit = options.audit;
     this.#pages = options.pages;
   }
 
@@ -176,7 +182,7 @@ export class Router {
 
   async #serve(request: IncomingMessage, response: ServerResponse, trusted: Caller | undefined, upgrade: Exchange['upgrade']): Promise<void> {
     const gone = new AbortController();
-    const exchange: Exchange = { request, response, trusted, gone: gone.signal, upgrade, authId: trusted?.authId ?? '' };
+    const exchange: Exchange = { request, response, trusted, gone: gone.signal, upgrade, authId: trusted?.authId ?? '', record: null };
     let target = request.url ?? '/';
     request.on('error', () => {});
     response.on('error', () => {});
@@ -219,6 +225,7 @@ export class Router {
     const caller = exchange.trusted ?? (isPublic ? { authId: '', remoteAddress: request.socket.remoteAddress ?? '' } : await this.#authenticate(request));
     this.#onCaller(request.socket, caller?.authId ?? '');
     if (caller === null) {
+      await this.#audit?.refused({ address: request.socket.remoteAddress ?? '', method: request.method ?? '', path: target.path });
       await hold(this.#delays.unauthorizedMs, exchange.gone);
       sendText(response, 401, 'authentication failed');
       return;
@@ -230,6 +237,7 @@ export class Router {
         sendReply(response, format, replyOf(listing(place!)));
         return;
       }
+      exchange.record = { endpoint, method: request.method ?? '', path: apiPath(target), caller, parameters: null };
       if (!(await this.#permitted(endpoint, caller, place!))) {
         await hold(this.#delays.forbiddenMs, exchange.gone);
         throw new HttpError(403, 'permission check failed');
@@ -244,6 +252,7 @@ export class Router {
     const { request, response, upgrade } = exchange;
     const failure = this.#failure(e, `${request.method} ${target.path}`);
     this.#log.info(`${request.method} ${target.path}: ${failure.status} ${STATUS_CODES[failure.status] ?? ''}: [client ${exchange.trusted?.remoteAddress ?? clientText(request)}] ${failure.message.slice(0, logLimit)}`);
+    await this.#writeDown(exchange, failure.status, failure.message);
     if (upgrade?.taken === true) {
       upgrade.socket.destroy();
       return;
@@ -252,6 +261,13 @@ export class Router {
     // Only for who sits at this host: the command may name what others are not to know.
     if (exchange.trusted !== undefined && failure.hint !== undefined && !response.headersSent) response.setHeader(hintHeader, encodeURIComponent(failure.hint));
     sendFailure(response, format, failure);
+  }
+
+  /** Once for each exchange. */
+  async #writeDown(exchange: Exchange, status: number, message?: string): Promise<void> {
+    const { record } = exchange;
+    exchange.record = null;
+    if (record !== null) await this.#audit?.call({ ...record, status, ...(message === undefined ? {} : { message }) });
   }
 
   /** Null = a folder to list. Throws HttpError 404. */
@@ -284,17 +300,23 @@ export class Router {
     const parameters = takesBody
       ? decodeParameters(endpoint.parameters, request.headers['content-type'], await readParameterBody(request), target.query, uri)
       : checkPairs(endpoint.parameters, [...decodeForm(target.query), ...uri]);
+    if (exchange.record !== null) exchange.record.parameters = parameters;
     switch (endpoint.kind) {
-      case 'json':
-        sendReply(response, format, replyOf(await endpoint.handler(parameters, caller)));
+      case 'json': {
+        const value = await endpoint.handler(parameters, caller);
+        // Before the caller knows of it.
+        await this.#writeDown(exchange, 200);
+        sendReply(response, format, replyOf(value));
         return;
+      }
       case 'raw':
         await endpoint.handler(parameters, caller, request, response);
+        await this.#writeDown(exchange, response.statusCode);
         return;
       case 'upgrade':
         // What one end takes for the body the other would take for the session.
         if (hasBody(request)) throw new HttpError(400, 'a request for an upgrade cannot have a body');
-        await endpoint.handler(parameters, caller, upgradeRequest(exchange));
+        await endpoint.handler(parameters, caller, upgradeRequest(exchange, () => this.#writeDown(exchange, 101)));
         assert.ok(exchange.upgrade?.taken === true, `${endpoint.path}: the handler neither accepted nor refused`);
         return;
       default:
@@ -309,18 +331,24 @@ export class Router {
   }
 }
 
+/** Without `/api2/json`. */
+function apiPath({ components }: RequestTarget): string {
+  return `/${components.slice(2).join('/')}`;
+}
+
 function listing(place: Place): Array<{ subdir: string }> {
   return place.subdirs().map((subdir) => ({ subdir }));
 }
 
-function upgradeRequest(exchange: Exchange): UpgradeRequest {
+function upgradeRequest(exchange: Exchange, begun: () => Promise<void>): UpgradeRequest {
   const { request, response, upgrade } = exchange;
   return {
     protocol: request.headers.upgrade,
-    accept: (protocol) => {
-      if (upgrade === null) return Promise.reject(new HttpError(400, 'the connection cannot be upgraded: header Connection: upgrade is missing'));
+    accept: async (protocol) => {
+      if (upgrade === null) throw new HttpError(400, 'the connection cannot be upgraded: header Connection: upgrade is missing');
       assert.ok(!upgrade.taken && !response.headersSent);
       upgrade.taken = true;
+      await begun();
       response.detachSocket(upgrade.socket as never);
       return acceptUpgrade(upgrade.socket, upgrade.head, protocol);
     },

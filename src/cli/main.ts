@@ -9,6 +9,7 @@ import { FoundServer } from './api-connection.ts';
 import type { ServerSearch } from './api-connection.ts';
 import type { Command, CommandContext, CommandNode } from './command.ts';
 import { aclCommands } from './commands/acl.ts';
+import { auditCommands } from './commands/audit.ts';
 import { datastoreCommands } from './commands/datastores.ts';
 import { pruneJobCommands, syncJobCommands, verifyJobCommands } from './commands/jobs.ts';
 import { nodeCommands, versionCommand } from './commands/node.ts';
@@ -42,6 +43,7 @@ export interface ManagerIo {
 /** The commands of the manager without those that `ManagerIo.commands` adds. */
 export const managerCommands: readonly Command[] = [
   ...aclCommands,
+  ...auditCommands,
   ...nodeCommands,
   ...realmConfigCommands,
   ...datastoreCommands,

@@ -11,7 +11,7 @@ const { Optional } = Type;
 
 export const trafficRuleSchema = Type.Object({
   name: trafficRuleName,
-  network: Type.Array(Type.String({ pattern: '^[0-9a-fA-F:.]{2,45}/[0-9]{1,3}$', format: 'cidr', description: 'Network.' }), { minItems: 1, maxItems: 1024, description: 'Networks (CIDR) that the rule is for.' }),
+  network: Type.Array(Type.String({ pattern: '^[0-9a-fA-F:.]{2,45}/[0-9]{1,3}$', maxLength: 43, format: 'cidr', description: 'Network.' }), { minItems: 1, maxItems: 1024, description: 'Networks (CIDR) that the rule is for.' }),
   'burst-in': Optional(burstIn),
   'burst-out': Optional(burstOut),
   comment: Optional(comment),

@@ -30,6 +30,8 @@ export interface WorkerTasksOptions {
   timeZone?: string;
   /** Writes debug lines into the task logs. */
   debug?: boolean;
+  /** Told of each task that was started, by whomever. */
+  onStart?: (upid: string, description: TaskDescription) => void;
 }
 
 interface RunningTask extends StartedTask {
@@ -110,6 +112,7 @@ export class WorkerTasks implements TaskStarter {
       ended.resolve(result);
       throw e;
     }
+    this.#options.onStart?.(text, description);
     this.#unsettled.add(ended.promise);
     void this.#run(task, body, givenUp.promise)
       .finally(() => this.#unsettled.delete(ended.promise))

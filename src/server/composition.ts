@@ -4,12 +4,14 @@ import { AccessControl } from '../access/access-control.ts';
 import { AccountChanger, Accounts } from '../access/accounts.ts';
 import { ApiTokens } from '../access/api-tokens.ts';
 import { AttemptLimit } from '../access/attempt-limit.ts';
+import { AuditLog } from '../access/audit-log.ts';
 import { Authenticator } from '../access/authenticator.ts';
 import { FactorChanges } from '../access/factor-changes.ts';
 import { Login } from '../access/login.ts';
 import { PbsRealm, realmFinder } from '../access/realm.ts';
 import { SecondFactor } from '../access/second-factor.ts';
 import { loadServerKeys } from '../access/server-keys.ts';
+import { AuditTrail } from '../api/audit-trail.ts';
 import { Datastores } from '../api/datastores.ts';
 import type { Endpoint } from '../api/endpoint.ts';
 import { lookAtContract } from '../api/freshness-evidence.ts';
@@ -84,6 +86,7 @@ export interface Composition {
   tasks: WorkerTasks;
   /** For the listener. */
   traffic: TrafficControl;
+  audit: AuditLog;
   /** Tells people what happened. */
   notifications: Notifier;
   /** Not started. */
@@ -119,6 +122,9 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const authLog = new LogFile('API authentication log', join(installation.log, 'api', 'auth.log'), log);
   const writeAuthLog = (line: string): void => authLog.append(`${formatLocalTime(Math.floor(clock.now() / 1000), processTimeZone())}: ${line}`);
 
+  const audit = new AuditLog({ folder: join(installation.log, 'audit'), owner: installation.serviceUser === null ? null : { uid: 0, gid: 0 }, clock, log });
+  const trail = new AuditTrail(audit, clock);
+
   const files = { users: userFile(installation), domains: domainFile(installation), acl: aclFile(installation), tfa: tfaFile(installation), node: nodeFile(installation) };
   const tables = {
     datastores: datastoreTable(installation),
@@ -141,7 +147,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const encryptionKeys = new EncryptionKeys(installation);
 
   const folder = { path: installation.tasks, owner: installation.serviceUser };
-  const tasks = new WorkerTasks({ folder, node, clock, log });
+  const tasks = new WorkerTasks({ folder, node, clock, log, onStart: (upid, description) => void trail.task(upid, description) });
   await tasks.registry.refresh();
   const states = new JobStates({ path: installation.jobStates, owner: installation.serviceUser }, tasks, clock);
   const ground: JobGround = { states, tasks, log };
@@ -168,7 +174,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     log,
   });
 
-  const built = apiEndpoints({ notifications, contracts, freshness, history, options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, adopted, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog, traffic });
+  const built = apiEndpoints({ notifications, contracts, freshness, history, options, files, tables, access, accounts, changer, login, factors: new FactorChanges(files.tfa, clock), secrets, encryptionKeys, tasks, states, ground, datastores, journals, syncRuns, certificates, instanceId, settings, memories, adopted, syncLoops, locksRoot: installation.locks, authLog: writeAuthLog, traffic, audit });
   const endpoints: Endpoint[] = built.endpoints;
   const gatekeeping = new Gatekeeping({ authenticator: new Authenticator({ keys, accounts, tokens, clock }), access, authLog: writeAuthLog });
   const router = new Router({
@@ -182,6 +188,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
       unauthorizedMs: options.delays?.unauthorizedMs ?? 3000,
       openApi: () => openApiDocument(endpoints, options.programVersion),
     }),
+    audit: trail,
     onCaller: (connection, authId) => traffic.identify(connection, authId),
     onAccess: (entry) => accessLog.append(formatAccessLine(entry, new Date(clock.now()))),
   });
@@ -197,6 +204,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     history.close();
     await accessLog.close();
     await authLog.close();
+    await audit.close();
   };
   return {
     router,
@@ -205,6 +213,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     tasks,
     notifications: notifications.notifier,
     traffic,
+    audit,
     scheduler,
     freshness,
     sampler,

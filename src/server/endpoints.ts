@@ -1,5 +1,6 @@
 import type { AccessControl } from '../access/access-control.ts';
 import type { AccountChanger, Accounts } from '../access/accounts.ts';
+import type { AuditLog } from '../access/audit-log.ts';
 import type { FactorChanges } from '../access/factor-changes.ts';
 import type { Login } from '../access/login.ts';
 import { absentEndpoints } from '../api/absent.ts';
@@ -22,6 +23,7 @@ import { syncAdminEndpoints } from '../api/admin/sync.ts';
 import { trafficStatusEndpoints } from '../api/admin/traffic-control.ts';
 import { datastoreRrdEndpoints } from '../api/admin/datastore/rrd.ts';
 import { adminVerifyEndpoints } from '../api/admin/verify.ts';
+import { auditEndpoints } from '../api/audit.ts';
 import type { AuthLog } from '../api/auth-log.ts';
 import { backupEndpoints } from '../api/backup.ts';
 import { datastoreConfigEndpoints } from '../api/config/datastore.ts';
@@ -127,6 +129,7 @@ export interface ApiParts {
   locksRoot: string;
   authLog: AuthLog;
   traffic: TrafficControl;
+  audit: AuditLog;
 }
 
 /** Every endpoint of the API, and the jobs that they configure, for the scheduler. */
@@ -196,6 +199,7 @@ function configEndpoints(parts: ApiParts): Endpoint[] {
     ...verifyConfigEndpoints({ jobs: tables.verifyJobs, access, states }),
     ...trafficConfigEndpoints({ rules: tables.trafficRules, onChange: () => parts.traffic.refresh() }),
     ...trafficStatusEndpoints({ rules: tables.trafficRules, traffic: parts.traffic }),
+    ...auditEndpoints({ log: parts.audit }),
     ...notificationTargetEndpoints(parts.notifications),
     ...notificationMatcherEndpoints(parts.notifications),
     ...notificationEndpoints({ ...parts.notifications, ...tables }),

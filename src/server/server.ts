@@ -43,6 +43,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     try {
       const tls = await listenTls({ router, address: options.listen, certificate: certificates.current, log, wrapSocket: (socket) => traffic.wrap(socket), ...(ciphers === undefined ? {} : { ciphers }) });
       certificates.onChange((certificate) => tls.setCertificate(certificate));
+      void composition.audit.append({ event: 'start', auth: '', address: 'local', message: `farshore ${options.programVersion}` });
       scheduler.start();
       freshness.start();
       sampler.start();
@@ -60,6 +61,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         },
         stop: async () => {
           log.info('stopping');
+          void composition.audit.append({ event: 'stop', auth: '', address: 'local' });
           const closed = Promise.all([local.close(connectionGraceMs), tls.close(connectionGraceMs)]);
           await composition.close(taskGraceMs);
           await closed;

@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 export PATH
 
-.PHONY: demo start test test-fast check bench interop setup clean
+.PHONY: demo start test test-fast check bench interop man setup clean
 
 setup: node_modules/.installed
 
@@ -34,6 +34,10 @@ interop: setup
 bench: setup
 	@command -v rsync >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q rsync; } >/dev/null || echo 'make bench: rsync could not be installed' >&2
 	@node --disable-warning=ExperimentalWarning bench/run.ts $(BENCH)
+
+# Manual pages of the three programs, made of their commands, in build/man
+man: setup
+	@node --disable-warning=ExperimentalWarning src/cli/man-pages.ts
 
 clean:
 	rm -rf node_modules build dist .cache

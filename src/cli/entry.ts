@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { isatty } from 'node:tty';
 import { resolveInstallation } from '../config/home.ts';
 import { demoCommand } from './demo-command.ts';
+import { importCommand } from './import-command.ts';
 import { errorText } from '../terminal/program.ts';
 import { runManager } from './main.ts';
 import type { ManagerIo } from './main.ts';
@@ -33,7 +34,7 @@ export async function startManager(): Promise<void> {
       interrupts: processInterrupts,
       pause: pauseOrWake,
       server: { socketPath: join(paths.run, 'farshore.sock'), openLocal: () => openLocalServer(environment, (text) => stderr.write(`${text}\n`)) },
-      commands: [serverCommand(environment), demoCommand(environment), ...pxarCommands(processPxarIo, ['pxar'])],
+      commands: [serverCommand(environment), demoCommand(environment), importCommand(paths), ...pxarCommands(processPxarIo, ['pxar'])],
       completion: { line: env['COMP_LINE'], point: env['COMP_POINT'] },
     };
     process.exitCode = await runManager(process.argv.slice(2), io);

@@ -1,10 +1,11 @@
 import { registerValueFormats } from '../api/value-formats.ts';
-import { commandTree } from '../terminal/command.ts';
+import { commandTree, withExamples } from '../terminal/command.ts';
 import { completionText } from '../terminal/completion.ts';
 import { helpCommand } from '../terminal/help.ts';
 import type { InterruptSource } from '../terminal/interrupts.ts';
 import type { OutputSettings, TextSink } from '../terminal/output.ts';
 import { runProgram } from '../terminal/program.ts';
+import { completionCommand } from '../terminal/shell-completion.ts';
 import { FoundServer } from './api-connection.ts';
 import type { ServerSearch } from './api-connection.ts';
 import type { Command, CommandContext, CommandNode } from './command.ts';
@@ -21,6 +22,7 @@ import { remoteCommands } from './commands/remotes.ts';
 import { garbageCollectionCommands, taskCommands, transferCommands } from './commands/tasks.ts';
 import { trafficControlCommands } from './commands/traffic-control.ts';
 import { userCommands } from './commands/users.ts';
+import { managerExamples } from './examples.ts';
 
 /** Everything that the manager touches outside itself. */
 export interface ManagerIo {
@@ -61,9 +63,9 @@ export const managerCommands: readonly Command[] = [
   ...verifyJobCommands,
 ];
 
-/** The command tree with `help` and `version`. */
+/** The command tree with `help`, `completion` and `version`. */
 export function managerTree(version: string, more: readonly Command[]): CommandNode {
-  const tree: CommandNode = commandTree([...managerCommands, helpCommand(() => tree), versionCommand(version), ...more]);
+  const tree: CommandNode = commandTree(withExamples([...managerCommands, helpCommand(() => tree), completionCommand('farshore'), versionCommand(version), ...more], managerExamples));
   return tree;
 }
 

@@ -36,7 +36,8 @@ function named(recording: Recording): string {
 
 for (const file of ['usage-errors', 'help']) {
   suite(`recorded ${file}`, () => {
-    const runs = recordings(file);
+    // `--help` is an error there; here it shows help (usage of `--help`: man-pages.test.ts).
+    const runs = recordings(file).filter(({ argv }) => !argv.includes('--help'));
     assert.ok(runs.length >= 5);
     for (const recording of runs) test(named(recording), async () => compare(recording));
   });

@@ -12,7 +12,7 @@ import { clientTree } from './main.ts';
 const additions = new Set(['namespace delete --dry-run', 'snapshot forget --dry-run', 'group forget --dry-run', 'restore --ignore-corrupt-chunks', 'restore --ignore-missing-chunks']);
 
 /** Commands that the reference does not have. */
-const ownCommands = new Set(['diff']);
+const ownCommands = new Set(['completion', 'diff']);
 
 suite('commands have the options, types and defaults of the reference', () => {
   const program = 'proxmox-backup-client';

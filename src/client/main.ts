@@ -1,9 +1,11 @@
-import { commandTree, type CommandNode } from '../terminal/command.ts';
+import { commandTree, withExamples, type CommandNode } from '../terminal/command.ts';
 import { completionText } from '../terminal/completion.ts';
 import { helpCommand } from '../terminal/help.ts';
 import { runProgram } from '../terminal/program.ts';
+import { completionCommand } from '../terminal/shell-completion.ts';
 import type { ClientCommand, ClientContext } from './client-context.ts';
 import { withCompletions } from './completions.ts';
+import { clientExamples } from './examples.ts';
 import { backupCommands } from './commands/backup.ts';
 import { benchmarkCommands } from './commands/benchmark.ts';
 import { catalogCommands } from './commands/catalog.ts';
@@ -44,9 +46,9 @@ export const clientCommands: readonly ClientCommand[] = [
   ...taskCommands,
 ];
 
-/** The command tree with `help`. */
+/** The command tree with `help` and `completion`. */
 export function clientTree(): CommandNode<ClientCommand> {
-  const tree: CommandNode<ClientCommand> = commandTree<ClientCommand>([...clientCommands.map(withCompletions), helpCommand(() => tree)]);
+  const tree: CommandNode<ClientCommand> = commandTree<ClientCommand>([...withExamples(clientCommands.map(withCompletions), clientExamples), helpCommand(() => tree), completionCommand('farshore-client')]);
   return tree;
 }
 

@@ -17,6 +17,8 @@ export interface CommandShape {
   positional: readonly string[];
   /** Other spellings of options, e.g. `f` for `follow`; not shown in usage texts. */
   aliases?: Readonly<Record<string, string>>;
+  /** Words after the program's name, as they are typed: for `--help` and the manual page. */
+  examples?: readonly string[];
 }
 
 /** A command with completions of values, which are asked of a `Source`. */
@@ -36,6 +38,14 @@ export interface CommandNode<C extends CommandShape = CommandShape> {
   words: readonly string[];
   children: Map<string, CommandNode<C>>;
   command: C | null;
+}
+
+/** `commands`, each with the examples that `examples` has for its words. */
+export function withExamples<C extends CommandShape>(commands: readonly C[], examples: Readonly<Record<string, readonly string[]>>): C[] {
+  return commands.map((command) => {
+    const name = command.words.join(' ');
+    return Object.hasOwn(examples, name) ? { ...command, examples: examples[name] } : command;
+  });
 }
 
 /** Tree of `commands`, children sorted bytewise. A word is either a group or a command. */

@@ -20,6 +20,15 @@ export function helpText(root: CommandNode, words: readonly string[], verbose: b
   return { text: `Usage:\n\n${groupUsage(node, node.words, verbose === true ? fullUsage : shortUsage)}\n` };
 }
 
+/** What `--help` at the end of a line says: all of a command with examples, or the commands of a group. `words` name the node, the program's name first. */
+export function requestedHelp(node: CommandNode, words: readonly string[]): string {
+  const { command } = node;
+  if (command === null) return `Usage:\n\n${groupUsage(node, words)}\n`;
+  const examples = command.examples ?? [];
+  const shown = examples.map((example) => `  ${words[0] ?? ''} ${example}`.trimEnd());
+  return `Usage: ${fullUsage(command, words)}\n${shown.length === 0 ? '' : `\nExamples:\n\n${shown.join('\n')}\n`}`;
+}
+
 /** A command that every program can have. */
 export interface HelpCommand extends CommandShape {
   run(context: { stdout: TextSink; stderr: TextSink }, parameters: Parameters): Promise<void>;

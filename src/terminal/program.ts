@@ -1,10 +1,11 @@
 import { FarshoreError, toError } from '../base/errors.ts';
 import { ParameterError } from '../protocol/parameters.ts';
 import { SurplusArguments, parseArguments } from './command-line.ts';
-import { resolveCommand } from './command.ts';
-import type { Command, CommandNode, Parameters } from './command.ts';
+import { childNamed, resolveCommand } from './command.ts';
+import type { Command, CommandNode, CommandShape, Parameters } from './command.ts';
 import { UnknownFormat } from './output.ts';
 import type { TextSink } from './output.ts';
+import { requestedHelp } from './help.ts';
 import { groupUsage, longUsage } from './usage.ts';
 
 /** Every failure, usage errors included (spec manager-cli 1.6, client-cli 1.2). */
@@ -54,8 +55,32 @@ async function runCommand<Context extends ProgramContext, Source>(command: Comma
   }
 }
 
+/** The words before `--help`, where that asks for help: not behind `--`, and not in the place of another program's words. */
+function wordsBeforeHelp(argv: readonly string[]): readonly string[] | null {
+  const end = argv.indexOf('--');
+  const at = argv.indexOf('--help');
+  return at < 0 || (end >= 0 && end < at) ? null : argv.slice(0, at);
+}
+
+/** The node that the first of `words` name, as far as they do. */
+function helpedNode<C extends CommandShape>(tree: CommandNode<C>, words: readonly string[]): CommandNode<C> {
+  let node = tree;
+  for (const word of words) {
+    const next = node.command === null ? childNamed(node, word) : null;
+    if (next === null) break;
+    node = next;
+  }
+  return node;
+}
+
 /** Runs the command that `argv` names, or says on stderr why not; resolves with the exit code (spec manager-cli 1, client-cli 1). */
 export async function runProgram<Context extends ProgramContext, Source>(tree: CommandNode<Command<Context, Source>>, argv: readonly string[], context: Context): Promise<number> {
+  const helped = wordsBeforeHelp(argv);
+  if (helped !== null) {
+    const node = helpedNode(tree, helped);
+    context.stdout.write(requestedHelp(node, context.program === '' ? node.words : [context.program, ...node.words]));
+    return 0;
+  }
   const found = resolveCommand(tree, argv);
   if (found.kind === 'command') return runCommand(found.command, found.typed, found.rest, context);
   const usage = `Usage:\n\n${groupUsage(found.group, context.program === '' ? found.typed : [context.program, ...found.typed])}\n`;

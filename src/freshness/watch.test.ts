@@ -165,6 +165,42 @@ test('a clock that stays back does not make old copies new', async (t) => {
   assert.deepEqual(ground.told, ['raise nightly', 'clear nightly']);
 });
 
+test('a datastore that hangs counts as away, holds up neither other contracts nor the end, and is not asked again meanwhile', async (t) => {
+  const file = await path(t);
+  const ground = new Ground(file);
+  const other: FreshnessContract = { ...ground.contract, id: 'other' };
+  let asked = 0;
+  const states: string[] = [];
+  const checked = Promise.withResolvers<void>();
+  const watch = new FreshnessWatch({
+    contracts: () => [ground.contract, other],
+    look: async ({ id }) => {
+      if (id === 'other') return { subjects: [{ name: 'newest snapshot', time: 1 }], notes: [] };
+      asked += 1;
+      return new Promise<Look>(() => {});
+    },
+    alarms: { raise: async ({ contract }) => void states.push(contract.id), clear: async () => {} },
+    beat: async () => {},
+    memory: new FreshnessMemoryFile(file, null, ground.log),
+    clock: ground.clock,
+    monotonicMs: () => 0,
+    log: ground.log,
+    lookLimitMs: 1,
+    sleep: async (_, signal) => {
+      if (watch.latest.length > 0) checked.resolve();
+      await once(signal, 'abort');
+    },
+  });
+  const [hung] = await watch.check();
+  assert.deepEqual([hung!.judgement.state, asked, states], ['unknown', 1, ['other']]);
+  assert.match(hung!.judgement.text, /did not answer within/);
+  watch.start();
+  await checked.promise;
+  await watch.stop();
+  assert.equal(asked, 1);
+  assert.match(watch.latest[0]!.judgement.text, /has not answered since an earlier check/);
+});
+
 test('disabled and removed contracts are silent', async (t) => {
   const ground = new Ground(await path(t));
   ground.look = () => ({ subjects: [{ name: 'newest snapshot', time: 1 }], notes: [] });

@@ -1,6 +1,6 @@
-import { Mutex, pause } from '../base/async.ts';
+import { forEachLimited, Mutex, pause, throwIfAborted } from '../base/async.ts';
 import type { Clock } from '../base/clock.ts';
-import { errorChain } from '../base/errors.ts';
+import { errorChain, StoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { formatTimeSpan, parseTimeSpan } from '../base/time-span.ts';
 import type { FreshnessContract } from '../config/freshness-config.ts';
@@ -43,7 +43,7 @@ export interface FreshnessWatchOptions {
   look: (contract: FreshnessContract, now: number) => Promise<Look>;
   alarms: FreshnessAlarms;
   /** Asks a heartbeat address; rejects when nobody answers well. */
-  beat: (url: string) => Promise<void>;
+  beat: (url: string, signal: AbortSignal) => Promise<void>;
   memory: FreshnessMemoryFile;
   clock: Clock;
   /** Milliseconds of a clock that nobody sets. */
@@ -51,6 +51,8 @@ export interface FreshnessWatchOptions {
   log: ProgressLog;
   /** Between two checks. */
   intervalMs?: number;
+  /** How long a look may take before it counts as one that cannot be made. */
+  lookLimitMs?: number;
   /** For tests; default: a timer. */
   sleep?: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
@@ -68,6 +70,9 @@ interface WatchState {
 }
 
 const defaultIntervalMs = 5 * 60_000;
+const defaultLookLimitMs = 2 * 60_000;
+/** Contracts that are looked at at the same time. */
+const looksAtATime = 4;
 
 /**
  * Watches the contracts, whatever runs or does not run: it looks at what is there, not at who should have brought it. Its own loop and its own clock, so that
@@ -77,6 +82,8 @@ export class FreshnessWatch {
   readonly #options: FreshnessWatchOptions;
   readonly #looking = new Mutex();
   #state: WatchState | null = null;
+  /** Contracts whose look has not ended: a file system that hangs must not be asked again and again. */
+  readonly #hanging = new Set<string>();
   /** Heartbeat addresses that failed, so that a failure that lasts is logged once. */
   readonly #silent = new Set<string>();
   #latest: Judged[] = [];
@@ -108,7 +115,7 @@ export class FreshnessWatch {
       try {
         await this.check();
       } catch (e) {
-        this.#options.log.error(`freshness contracts cannot be checked: ${errorChain(e)}`);
+        if (!signal.aborted) this.#options.log.error(`freshness contracts cannot be checked: ${errorChain(e)}`);
       }
       try {
         await sleep(this.#options.intervalMs ?? defaultIntervalMs, signal);
@@ -135,7 +142,9 @@ export class FreshnessWatch {
       const { clock, contracts: memories } = await this.#loaded();
       const reading = clock.read();
       const judged: Judged[] = [];
-      for (const contract of contracts) judged.push((await this.#judgeOne(contract, memories.get(contract.id), reading)).judged);
+      await forEachLimited(contracts.entries(), looksAtATime, async ([i, contract]) => {
+        judged[i] = (await this.#judgeOne(contract, memories.get(contract.id), reading)).judged;
+      });
       return judged;
     });
   }
@@ -147,12 +156,12 @@ export class FreshnessWatch {
       const reading = state.clock.read();
       const judged: Judged[] = [];
       const contracts = this.#options.contracts();
-      for (const contract of contracts) {
+      await forEachLimited(contracts.entries(), looksAtATime, async ([i, contract]) => {
         const one = await this.#judgeOne(contract, state.contracts.get(contract.id), reading);
         const raised = await this.#tell(one.judged, reading.now);
         state.contracts.set(contract.id, { ...one.memory, raised });
-        judged.push({ ...one.judged, raised });
-      }
+        judged[i] = { ...one.judged, raised };
+      });
       const known = new Set(contracts.map(({ id }) => id));
       for (const id of state.contracts.keys()) if (!known.has(id)) state.contracts.delete(id);
       await this.#options.memory.store({ floorMs: state.clock.floorMs, contracts: state.contracts });
@@ -181,11 +190,36 @@ export class FreshnessWatch {
     return { judged: { contract, judgement, raised }, memory: { since: contract.since, raised, subjects } };
   }
 
+  async #look(contract: FreshnessContract, now: number): Promise<Look> {
+    const { id } = contract;
+    if (this.#hanging.has(id)) throw new StoreError('store.timeout', 'the datastore has not answered since an earlier check');
+    this.#hanging.add(id);
+    const look = this.#options.look(contract, now).finally(() => this.#hanging.delete(id));
+    const over = new AbortController();
+    const limitMs = this.#options.lookLimitMs ?? defaultLookLimitMs;
+    const timeUp = pause(limitMs, AbortSignal.any([over.signal, ...this.#stopSignals()])).then(() => {
+      throw new StoreError('store.timeout', `the datastore did not answer within ${formatTimeSpan(limitMs / 1000)}`);
+    });
+    try {
+      return await Promise.race([look, timeUp]);
+    } finally {
+      over.abort();
+      timeUp.catch(() => {});
+      look.catch(() => {});
+    }
+  }
+
+  #stopSignals(): AbortSignal[] {
+    return this.#stop === null ? [] : [this.#stop.signal];
+  }
+
   async #evidence(contract: FreshnessContract, before: ReadonlyMap<string, number>, now: number): Promise<{ evidence: Evidence; subjects: Map<string, number> }> {
     let look: Look;
     try {
-      look = await this.#options.look(contract, now);
+      look = await this.#look(contract, now);
     } catch (e) {
+      // The end of the server says nothing of the datastore.
+      throwIfAborted(this.#stop?.signal);
       const subjects = [...before].map(([name, time]): Subject => ({ name, time, seen: true }));
       return { evidence: { subjects, problem: errorChain(e), notes: [] }, subjects: new Map(before) };
     }
@@ -225,7 +259,7 @@ export class FreshnessWatch {
     const { heartbeat, id } = contract;
     if (heartbeat === undefined || contract.disable === true || (judgement.state !== 'ok' && judgement.state !== 'pending')) return;
     try {
-      await this.#options.beat(heartbeat);
+      await this.#options.beat(heartbeat, AbortSignal.any(this.#stopSignals()));
       this.#silent.delete(id);
     } catch (e) {
       if (!this.#silent.has(id)) this.#options.log.warn(`freshness contract '${id}': the heartbeat address does not answer: ${errorChain(e)}`);

@@ -79,14 +79,6 @@ export class History {
     return points;
   }
 
-  /** Forgets series, e.g. of datastores that are gone; `series` are those that stay. */
-  keepOnly(series: readonly string[]): void {
-    this.#guarded(undefined, (database) => {
-      const marks = series.map(() => '?').join(', ');
-      database.prepare(`DELETE FROM sample WHERE series NOT IN (${marks})`).run(...series);
-    });
-  }
-
   close(): void {
     this.#database?.close();
     this.#database = null;

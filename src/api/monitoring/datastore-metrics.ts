@@ -1,5 +1,6 @@
 import type { AccessControl } from '../../access/access-control.ts';
 import { namespaceAclPath } from '../../access/datastore-access.ts';
+import { pause } from '../../base/async.ts';
 import { nowSeconds, type Clock } from '../../base/clock.ts';
 import { FarshoreError } from '../../base/errors.ts';
 import { surveyContent, type SurveyedGroup } from '../../datastore/content-survey.ts';
@@ -21,6 +22,8 @@ export interface DatastoreMetricsParts {
 /** Groups of all datastores that are shown one by one; each is a handful of series. */
 export const maxGroups = 5000;
 const surveyAgeSeconds = 60;
+/** A scrape waits no longer for a datastore: it gets what was seen last. */
+const patienceMs = 5000;
 
 interface Survey {
   usage: DatastoreUsage | null;
@@ -33,7 +36,7 @@ interface Survey {
 /** Numbers of the datastores and of what is in them, in the names of the known exporters. A datastore is looked through at most once a minute, whoever asks. */
 export class DatastoreMetrics {
   readonly #parts: DatastoreMetricsParts;
-  readonly #surveys = new Map<string, { at: number; survey: Promise<Survey> }>();
+  readonly #surveys = new Map<string, { at: number; running: Promise<Survey> | null; last: Survey | null }>();
 
   constructor(parts: DatastoreMetricsParts) {
     this.#parts = parts;
@@ -46,18 +49,33 @@ export class DatastoreMetrics {
     for (const name of this.#surveys.keys()) if (!names.includes(name)) this.#surveys.delete(name);
     const audited = names.filter((name) => access.check(authId, namespaceAclPath(name, ''), ['Datastore.Audit']));
     const surveys = await Promise.all(audited.map(async (name) => [name, await this.#survey(name)] as const));
-    const shown = surveys.map(([name, survey]) => [name, { ...survey, groups: survey.groups.filter(({ namespace }) => access.check(authId, namespaceAclPath(name, namespace), ['Datastore.Audit'])) }] as const);
+    const shown = surveys.flatMap(([name, survey]) => (survey === null ? [] : [[name, survey] as const])).map(([name, survey]) => [name, { ...survey, groups: survey.groups.filter(({ namespace }) => access.check(authId, namespaceAclPath(name, namespace), ['Datastore.Audit'])) }] as const);
     return [...spaceMetrics(shown), ...contentMetrics(shown), ...collectionMetrics(shown)];
   }
 
-  #survey(name: string): Promise<Survey> {
+  /** Null: the first look has not ended yet. One look at a time: a file system that hangs is not asked again. */
+  async #survey(name: string): Promise<Survey | null> {
     const now = nowSeconds(this.#parts.clock);
-    const known = this.#surveys.get(name);
-    if (known !== undefined && Math.abs(now - known.at) < surveyAgeSeconds) return known.survey;
-    const survey = this.#look(name);
-    this.#surveys.set(name, { at: now, survey });
-    survey.catch(() => this.#surveys.delete(name));
-    return survey;
+    const known = this.#surveys.get(name) ?? { at: Number.NEGATIVE_INFINITY, running: null, last: null };
+    this.#surveys.set(name, known);
+    if (known.running === null && Math.abs(now - known.at) >= surveyAgeSeconds) {
+      known.at = now;
+      known.running = this.#look(name)
+        .then((survey) => (known.last = survey))
+        .finally(() => {
+          known.running = null;
+        });
+      // Who waits for it hears of it; nobody may be left to wait.
+      known.running.catch(() => {});
+    }
+    if (known.running === null) return known.last;
+    const over = new AbortController();
+    const patience = pause(patienceMs, over.signal).then(() => known.last, () => known.last);
+    try {
+      return await Promise.race([known.running, patience]);
+    } finally {
+      over.abort();
+    }
   }
 
   async #look(name: string): Promise<Survey> {

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { ByteQueue } from './byte-queue.ts';
 
@@ -36,4 +39,26 @@ test('does not copy what arrived together, and keeps nothing of what was taken',
   assert.equal(queue.take(4).toString(), 'cdef');
   for (let i = 0; i < 5000; i += 1) assert.equal(queue.take(1)[0], i & 0xff);
   assert.equal(queue.length, 0);
+});
+
+test('what was taken is not held, also while the queue never runs empty', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const queue = new ByteQueue();
+  const pieces: Array<WeakRef<Buffer>> = [];
+  const push = (): void => {
+    const piece = Buffer.alloc(100);
+    pieces.push(new WeakRef(piece));
+    queue.push(piece);
+  };
+  push();
+  for (let i = 0; i < 100; i += 1) {
+    push();
+    queue.skip(100);
+  }
+  // A reference is strong until the turn ends in which it was made.
+  await nextTurn();
+  collect();
+  assert.deepEqual(pieces.map((piece) => piece.deref() === undefined), [...Array.from({ length: 100 }, () => true), false]);
+  assert.equal(queue.length, 100);
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { asBuffer } from './bytes.ts';
 
+const nothing = Buffer.alloc(0);
 /** Drop the consumed places of the list once there are so many. */
 const compactAfter = 1024;
 
@@ -46,6 +47,8 @@ export class ByteQueue {
       this.#length -= limit;
       return piece.subarray(0, limit);
     }
+    // The place stays for a while, what was in it must not: it may be a thousand times a megabyte.
+    this.#pieces[this.#head] = nothing;
     this.#head += 1;
     this.#length -= piece.byteLength;
     if (this.#head === this.#pieces.length || this.#head >= compactAfter) {

@@ -1,3 +1,4 @@
+import { buffersPassed } from '../base/buffer-garbage.ts';
 import { toHex } from '../base/bytes.ts';
 import { FormatError, toError } from '../base/errors.ts';
 import type { CryptConfig } from '../crypto/crypt-config.ts';
@@ -87,6 +88,7 @@ export class ChunkSource {
       throw e instanceof FormatError && e.code !== 'format.key-missing' ? damaged(hex, e) : e;
     }
     const length = bytes.byteLength;
+    buffersPassed(length);
     if (!bytes.equals(zeros.subarray(0, length))) return { length, bytes };
     const piece = { length, bytes: null };
     this.#zeros.set(hex, piece);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, webcrypto } from 'node:crypto';
 import { Semaphore } from '../base/async.ts';
+import { buffersPassed } from '../base/buffer-garbage.ts';
 import type { Digest } from '../base/bytes.ts';
 import type { DigestSet } from '../base/digest-set.ts';
 import { FarshoreError, toError } from '../base/errors.ts';
@@ -172,6 +173,7 @@ export class IndexUploader {
     this.#counts.uploadedSize += bytes.byteLength;
     this.#counts.encodedSize += encoded.byteLength;
     this.#options.release?.(bytes);
+    buffersPassed(bytes.byteLength);
   }
 
   #place(digest: Digest, size: number, sent: Promise<void> | null): void {

@@ -33,6 +33,8 @@ export interface LoadResult {
   version: { calls: number; p50: number; p99: number; most: number };
   /** Resident memory of the server: median of the second and of the last quarter of the time. */
   memoryMiB: { early: number; late: number; peak: number };
+  /** How long the server's main thread had a core, and how long it waited for one because others had them, seconds. */
+  core: { had: number; waited: number };
 }
 
 const pauseMs = 1000;
@@ -70,6 +72,7 @@ export async function runLoad(scenario: LoadScenario, folder: string, signal: Ab
       const login = ['--auth-id', authId, '--password', from.secret, '--fingerprint', from.program.fingerprint];
       await to.program.manager('remote', 'create', 'other', '--host', '127.0.0.1', '--port', String(from.program.port), ...login);
     }
+    const before = coreTime(one.program);
     const stop = new AbortController();
     const ended = AbortSignal.any([signal, stop.signal]);
     const order: LoadOrder = { port: one.program.port, fingerprint: one.program.fingerprint, authId, secret: one.secret, seconds: scenario.seconds, listing: scenario.listing, pauseMs, backingUp: scenario.backingUp };
@@ -83,8 +86,9 @@ export async function runLoad(scenario: LoadScenario, folder: string, signal: Ab
     } finally {
       stop.abort();
     }
+    const after = coreTime(one.program);
     const [, , ...syncs] = await Promise.all(background);
-    return { scenario, counts: { ...counts, errors: [...counts.errors, ...errors] }, syncs: (syncs[0] ?? 0) + (syncs[1] ?? 0), version: percentiles(times), memoryMiB: growth(memory) };
+    return { scenario, counts: { ...counts, errors: [...counts.errors, ...errors] }, syncs: (syncs[0] ?? 0) + (syncs[1] ?? 0), version: percentiles(times), memoryMiB: growth(memory), core: { had: after.had - before.had, waited: after.waited - before.waited } };
   } finally {
     for (const { program } of servers) await program.stop();
     for (const name of ['one', 'two', 'load-source', 'load-source-locks']) await rm(join(folder, name), { recursive: true, force: true });
@@ -171,6 +175,12 @@ async function watchMemory(server: FarshoreServer, memory: number[], ended: Abor
   return memory.length;
 }
 
+/** Of the main thread (proc(5), schedstat). */
+function coreTime(server: FarshoreServer): LoadResult['core'] {
+  const [had, waited] = readFileSync(`/proc/${server.pid}/schedstat`, 'utf8').split(' ').map((nanoseconds) => Number(nanoseconds) / 1e9);
+  return { had: had ?? NaN, waited: waited ?? NaN };
+}
+
 function percentiles(times: readonly number[]): LoadResult['version'] {
   const sorted = times.toSorted((a, b) => a - b);
   const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
@@ -183,12 +193,13 @@ function growth(memory: readonly number[]): LoadResult['memoryMiB'] {
   return { early: median(memory.slice(quarter, 2 * quarter)), late: median(memory.slice(-quarter)), peak: Math.max(...memory) };
 }
 
-export function loadText({ scenario, counts, syncs, version, memoryMiB }: LoadResult): string {
+export function loadText({ scenario, counts, syncs, version, memoryMiB, core }: LoadResult): string {
   const perSecond = (n: number): string => (n / scenario.seconds).toFixed(1);
   return [
     `load: ${counts.lists} lists (${perSecond(counts.lists)}/s), ${counts.backups} backups (${perSecond(counts.uploadedBytes / 2 ** 20)} MiB/s), ${syncs} whole syncs, ${counts.errors.length} errors`,
     `load: /version ${version.calls} times, median ${version.p50.toFixed(1)} ms, p99 ${version.p99.toFixed(1)} ms, longest ${version.most.toFixed(1)} ms`,
     `load: server's memory ${memoryMiB.early.toFixed(0)} MiB in the second quarter, ${memoryMiB.late.toFixed(0)} MiB in the last, ${memoryMiB.peak.toFixed(0)} MiB at most`,
+    `load: server's main thread had a core for ${core.had.toFixed(1)} s and waited for one for ${core.waited.toFixed(1)} s`,
     ...counts.errors.slice(0, 10).map((line) => `load: ${line}`),
     '',
   ].join('\n');

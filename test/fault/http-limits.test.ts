@@ -83,7 +83,7 @@ async function trickle(socket: TLSSocket | ReturnType<typeof connect>, bytes: st
 }
 
 test('who sends a byte now and then is not waited for, and nobody waits for him', async (t) => {
-  const { port, listener } = await listeningServer(t, { handshakeMs: 300, headersMs: 300, requestMs: 600, stalledMs: 600_000 });
+  const { port, listener } = await listeningServer(t, { handshakeMs: 5000, headersMs: 3000, requestMs: 5000, stalledMs: 600_000 });
   const slow: Array<Promise<void>> = [];
   for (let i = 0; i < 20; i += 1) {
     slow.push(trickle(await rawHttps(port), 'GET /a HTTP/1.1\r\nHost: x\r\n', 'X: y\r\n'));
@@ -100,7 +100,7 @@ test('who sends a byte now and then is not waited for, and nobody waits for him'
 });
 
 test('answers that nobody reads stop their connection, and end it', async (t) => {
-  const { port, listener, server } = await listeningServer(t, { stalledMs: 1000 });
+  const { port, listener, server } = await listeningServer(t, { stalledMs: 3000 });
   const asked = 2000;
   const socket = await rawHttps(port);
   socket.pause();

@@ -13,7 +13,10 @@ export async function rawHttps(port: number): Promise<TLSSocket> {
   const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
   // It may be reset at any time: that is what is tested.
   socket.on('error', () => {});
-  await once(socket, 'secureConnect');
+  await Promise.race([
+    once(socket, 'secureConnect'),
+    new Promise((_resolve, reject) => socket.once('close', () => reject(new Error('the server closed the connection before the handshake was over')))),
+  ]);
   return socket;
 }
 

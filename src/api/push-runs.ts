@@ -25,8 +25,9 @@ import { replicate } from '../replication/run.ts';
 import type { TaskContext } from '../schedule/worker-task.ts';
 import type { Datastores } from './datastores.ts';
 import { remoteEndpoint } from './remote-connection.ts';
+import type { SyncBandwidth } from './sync-bandwidth.ts';
 import type { SyncLoops } from './sync-loops.ts';
-import { explain, limiterOf, linePatience, rememberRun, remoteFailure } from './sync-line.ts';
+import { explain, linePatience, rememberRun, remoteFailure } from './sync-line.ts';
 import { remoteAclPath, requireKey } from './sync-permissions.ts';
 
 /** What one push does; the properties of a sync job that matter while it runs. */
@@ -57,6 +58,7 @@ export interface PushRunParts {
   access: AccessControl;
   journals: Journals;
   loops: SyncLoops;
+  bandwidth: SyncBandwidth;
   memories: JobMemories;
 }
 
@@ -94,7 +96,7 @@ export class PushRuns {
 
   /** Also for who only looks. What is open is disposed by the caller. */
   async open(parameters: PushParameters, authId: string, { log, signal }: Pick<TaskContext, 'log' | 'signal'>): Promise<OpenPush> {
-    const { datastores, access, journals, settings } = this.#parts;
+    const { datastores, access, journals, settings, bandwidth } = this.#parts;
     const endpoint = this.endpoint(parameters);
     using stack = new DisposableStack();
     const lease = stack.use(await datastores.open(parameters.store, 'read'));
@@ -105,7 +107,7 @@ export class PushRuns {
     const permissions = targetPermissions(access, authId, parameters);
     const { remote, 'remote-store': store } = parameters;
     const { journal } = stack.use(journals.ofPush(parameters.store, remote, store, `${endpoint.host}:${endpoint.port}:${endpoint.authId}`));
-    const target = new RemoteTarget({ endpoint, remote, store, flight, limiter: limiterOf(parameters), signal, log, retry, stallTimeoutMs, spoolFolder: tmpdir(), mayRemove: (namespace) => permissions.remove(namespace) });
+    const target = new RemoteTarget({ endpoint, remote, store, flight, limiter: bandwidth.limiterOf(parameters), signal, log, retry, stallTimeoutMs, spoolFolder: tmpdir(), mayRemove: (namespace) => permissions.remove(namespace) });
     stack.defer(() => target.close());
     const open = stack.move();
     return { endpoint, source, target, policy, permissions, journal, flight, retry, [Symbol.dispose]: () => open.dispose() };

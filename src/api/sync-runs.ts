@@ -6,6 +6,7 @@ import { systemClock } from '../base/clock.ts';
 import type { AccessControl } from '../access/access-control.ts';
 import { namespaceAclPath } from '../access/datastore-access.ts';
 import { BackfillJobs } from '../config/backfill-jobs.ts';
+import { JobBandwidth } from '../config/job-bandwidth.ts';
 import type { EncryptionKeys } from '../config/encryption-keys.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
 import type { PruneJobTable, SyncJob, SyncJobTable } from '../config/job-config.ts';
@@ -40,8 +41,9 @@ import { keptByJobs } from './keep-rules.ts';
 import { configuredJobs, lockWaitMs, type Trigger } from './job-start.ts';
 import { PushRuns, pushParameters, type OpenPush, type PushParameters } from './push-runs.ts';
 import { remoteEndpoint } from './remote-connection.ts';
-import { explain, limiterOf, linePatience, rememberRun, remoteFailure } from './sync-line.ts';
+import { explain, linePatience, rememberRun, remoteFailure } from './sync-line.ts';
 import { refuseSharedGroups } from './shared-groups.ts';
+import { SyncBandwidth } from './sync-bandwidth.ts';
 import type { SyncLoops } from './sync-loops.ts';
 import { refuseMutualRemoval, type PairedJob } from './sync-pairs.ts';
 import { requireKey } from './sync-permissions.ts';
@@ -73,10 +75,12 @@ export interface SyncRunParts {
 export class SyncRuns {
   readonly #parts: SyncRunParts;
   readonly #pushes: PushRuns;
+  readonly #bandwidth: SyncBandwidth;
 
   constructor(parts: SyncRunParts) {
     this.#parts = parts;
-    this.#pushes = new PushRuns(parts);
+    this.#bandwidth = new SyncBandwidth({ timetables: new JobBandwidth(parts.settings), clock: systemClock, log: parts.ground.log });
+    this.#pushes = new PushRuns({ ...parts, bandwidth: this.#bandwidth });
   }
 
   /** Runs a configured job; the UPID. The caller's permission has been checked. */
@@ -293,7 +297,8 @@ export class SyncRuns {
       store: remoteStore,
       namespace: policy.sourceNamespace,
       flight,
-      limiter: limiterOf(parameters),
+      // A job's has its id.
+      limiter: this.#bandwidth.limiterOf(parameters),
       stallTimeoutMs: line.stallTimeoutMs,
       signal,
     });

@@ -3,6 +3,7 @@ import { registerFormat, scalarProblem } from '../config/schema-check.ts';
 import { parseHumanByte } from '../format/human-byte.ts';
 import { registerParameterFormat } from '../protocol/parameters.ts';
 import { parseGroupFilter } from '../replication/group-filter.ts';
+import { parseBandwidthTimetable } from '../schedule/bandwidth-timetable.ts';
 import { parseCalendarEvent } from '../schedule/calendar-event.ts';
 import { parseDailyDuration } from '../schedule/daily-duration.ts';
 
@@ -24,6 +25,7 @@ function faultOf(parse: (text: string) => unknown): FormatCheck {
 
 /** Formats that configuration files do not check by themselves. */
 const laterFormats: Readonly<Record<string, FormatCheck>> = {
+  'bandwidth-timetable': (text) => (text === '' ? null : faultOf(parseBandwidthTimetable)(text)),
   'calendar-event': faultOf(parseCalendarEvent),
   'daily-duration': faultOf(parseDailyDuration),
   'group-filter': faultOf(parseGroupFilter),

@@ -9,7 +9,7 @@ const program = 'proxmox-backup-manager';
 const blocks = recordedUsage(program);
 
 /** What the reference has not: commands, and options of its commands. */
-const additions = new Set(['completion', 'sync-job run --dry-run', 'datastore remove --dry-run', 'audit list', 'audit verify', 'encryption-key list', 'encryption-key create', 'encryption-key archive', 'encryption-key remove', 'freshness list', 'freshness set', 'freshness check', 'freshness remove', 'remote test', 'sync-job plan', 'sync-job run --adopted-from', 'prune-job run --dry-run', 'garbage-collection start --dry-run', 'sync-job create --backfill', 'sync-job update --backfill', 'version', 'task log --follow']);
+const additions = new Set(['completion', 'sync-job run --dry-run', 'datastore remove --dry-run', 'audit list', 'audit verify', 'encryption-key list', 'encryption-key create', 'encryption-key archive', 'encryption-key remove', 'freshness list', 'freshness set', 'freshness check', 'freshness remove', 'remote test', 'sync-job plan', 'sync-job run --adopted-from', 'prune-job run --dry-run', 'garbage-collection start --dry-run', 'sync-job create --backfill', 'sync-job update --backfill', 'sync-job create --bandwidth', 'sync-job update --bandwidth', 'version', 'task log --follow']);
 
 suite('commands have the options, types and defaults of the reference', () => {
   const commands = [...commandsBelow(managerTree('1', []))];

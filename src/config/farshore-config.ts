@@ -16,6 +16,8 @@ export const farshoreSettingsSchema = Type.Object({
     flag("Store the passwords of remotes as the reference does (base64, readable), because remote.cfg is shared with a reference server.", { default: false }),
   ),
   'sync-backfill': Type.Optional(Type.Array(jobId, { maxItems: 4096, description: 'Sync jobs that fill gaps in the target: older, deleted or corrupt snapshots that the keep rules of its prune jobs would keep.' })),
+  'sync-bandwidth': Type.Optional(Type.String({ maxLength: 1024, format: 'bandwidth-timetable', description: 'Bandwidth of all sync jobs together, by the time of day: `mon..fri 8-18=5MiB, else unlimited`. Running jobs share it equally.' })),
+  'sync-job-bandwidth': Type.Optional(Type.Array(Type.String({ maxLength: 1100 }), { maxItems: 4096, description: 'Bandwidth timetables of sync jobs: id, blank, timetable.' })),
   'sync-attempts': Type.Optional(wholeNumber('Attempts of a sync job between which nothing at all arrived, before it gives up. The pauses between them grow to 30 seconds.', { minimum: 1, maximum: 1000, default: 8 })),
   'sync-stall-timeout': Type.Optional(wholeNumber('Seconds without a byte after which a connection of a sync job counts as lost. Servers hold back refusals for 3 seconds.', { minimum: 5, maximum: 3600 })),
 });

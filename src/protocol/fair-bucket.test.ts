@@ -1,57 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { allTolls, FairBucket, type FairBucketOptions, type Toll } from './fair-bucket.ts';
-
-/** A clock whose timers fire when it is moved. */
-class Timeline {
-  ms = 0;
-  #timers: Array<{ at: number; work: () => void }> = [];
-  now = (): number => this.ms;
-
-  readonly options: FairBucketOptions = {
-    clock: this,
-    startTimer: (milliseconds, work) => {
-      const timer = { at: this.ms + milliseconds, work };
-      this.#timers.push(timer);
-      return () => void (this.#timers = this.#timers.filter((one) => one !== timer));
-    },
-  };
-
-  runTo(ms: number): void {
-    for (;;) {
-      const [next] = this.#timers.toSorted((a, b) => a.at - b.at);
-      if (next === undefined || next.at > ms) break;
-      this.#timers = this.#timers.filter((one) => one !== next);
-      this.ms = next.at;
-      next.work();
-    }
-    this.ms = ms;
-  }
-}
-
-/** A stream that moves its next piece as soon as it may. */
-class BusyStream {
-  moved = 0;
-  readonly #toll: Toll;
-  readonly #piece: number;
-  stop: () => void = () => {};
-
-  constructor(toll: Toll, piece: number) {
-    this.#toll = toll;
-    this.#piece = piece;
-  }
-
-  go(): void {
-    for (;;) {
-      this.moved += this.#piece;
-      const wait = this.#toll.pay(this.#piece, () => this.go());
-      if (wait === null) continue;
-      this.stop = wait;
-      return;
-    }
-  }
-}
+import { BusyStream, Timeline } from '../../test/support/timeline.ts';
+import { allTolls, FairBucket } from './fair-bucket.ts';
 
 test('jobs get equal shares of one limit, however many connections each has', () => {
   const time = new Timeline();

@@ -18,8 +18,8 @@ export interface TollSource {
 
 /** One pair of buckets for all connections of a job (spec sync 9). Counts bytes below TLS. */
 export class RateLimiter {
-  readonly #incoming: TollSource | undefined;
-  readonly #outgoing: TollSource | undefined;
+  #incoming: TollSource | undefined;
+  #outgoing: TollSource | undefined;
 
   constructor(limits: RateLimits, clock?: Clock) {
     const bucket = (rate: number | undefined, burst: number | undefined): TollSource | undefined =>
@@ -28,9 +28,23 @@ export class RateLimiter {
     this.#outgoing = bucket(limits.rateOut, limits.burstOut);
   }
 
+  /** Of limits that are made elsewhere. */
+  static of(incoming: TollSource | undefined, outgoing: TollSource | undefined): RateLimiter {
+    const limiter = new RateLimiter({});
+    limiter.#incoming = incoming;
+    limiter.#outgoing = outgoing;
+    return limiter;
+  }
+
+  /** What one more connection pays; undefined: nothing. */
+  tolls(): { incoming: Toll | undefined; outgoing: Toll | undefined } {
+    return { incoming: this.#incoming?.toll(), outgoing: this.#outgoing?.toll() };
+  }
+
   /** The stream to put below TLS: the socket itself when nothing is limited, so that an unlimited line costs nothing. */
   wrap(socket: Socket): Socket | ThrottledSocket {
-    return this.#incoming === undefined && this.#outgoing === undefined ? socket : new ThrottledSocket(socket, this.#incoming?.toll(), this.#outgoing?.toll());
+    const { incoming, outgoing } = this.tolls();
+    return incoming === undefined && outgoing === undefined ? socket : new ThrottledSocket(socket, incoming, outgoing);
   }
 }
 

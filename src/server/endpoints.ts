@@ -77,6 +77,7 @@ import type { AclFile } from '../config/acl-config.ts';
 import type { DatastoreTable } from '../config/datastore-config.ts';
 import type { EncryptionKeys } from '../config/encryption-keys.ts';
 import { BackfillJobs } from '../config/backfill-jobs.ts';
+import { JobBandwidth } from '../config/job-bandwidth.ts';
 import type { FreshnessTable } from '../config/freshness-config.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
 import type { SectionFile } from '../config/files.ts';
@@ -211,7 +212,7 @@ function configEndpoints(parts: ApiParts): Endpoint[] {
 function syncEndpoints({ tables, access, states, syncRuns, datastores, encryptionKeys, options, secrets, settings, memories }: ApiParts): Endpoint[] {
   const plans = new SyncPlans({ datastores, remotes: tables.remotes, secrets, settings, jobs: tables.syncJobs, memories, runs: syncRuns, log: options.log });
   return [
-    ...syncConfigEndpoints({ jobs: tables.syncJobs, access, states, keys: encryptionKeys, backfill: new BackfillJobs(settings), memories }),
+    ...syncConfigEndpoints({ jobs: tables.syncJobs, access, states, keys: encryptionKeys, backfill: new BackfillJobs(settings), bandwidth: new JobBandwidth(settings), memories }),
     ...encryptionKeyEndpoints({ keys: encryptionKeys, access, jobs: tables.syncJobs, clock: options.clock }),
     ...syncAdminEndpoints({ jobs: tables.syncJobs, access, states, runSyncJob: (id, authId) => syncRuns.runJob(id, authId), claimAdopted: (id, named) => syncRuns.claimAdopted(id, named), planSyncJob: (id, wanted) => plans.plan(id, wanted) }),
     ...pullEndpoints({ access, datastores, pull: (parameters, authId) => syncRuns.pull(parameters, authId) }),

@@ -109,7 +109,7 @@ export function patternDifference(ours: string | undefined, theirs: string | und
 }
 
 /** Optional parameters that this project has beyond the reference. Whoever adds one names it here. */
-export const ownParameters: ReadonlySet<string> = new Set(['adopted-from', 'backfill', 'dry-run']);
+export const ownParameters: ReadonlySet<string> = new Set(['adopted-from', 'backfill', 'bandwidth', 'dry-run']);
 
 /** How our parameter differs from the reference's. Limits where the reference has none are ours to set. */
 export function parameterDifferences(name: string, ours: ListedParameter, theirs: ListedParameter): string[] {

@@ -24,6 +24,7 @@ import { datastoreTable, type DatastoreTable } from '../../src/config/datastore-
 import { EncryptionKeys } from '../../src/config/encryption-keys.ts';
 import { JobMemories } from '../../src/replication/job-memory.ts';
 import { BackfillJobs } from '../../src/config/backfill-jobs.ts';
+import { JobBandwidth } from '../../src/config/job-bandwidth.ts';
 import { settingsFile } from '../../src/config/farshore-config.ts';
 import { pruneJobTable, syncJobTable, verifyJobTable, type PruneJobTable, type SyncJobTable, type VerifyJobTable } from '../../src/config/job-config.ts';
 import { remoteTable, type RemoteTable } from '../../src/config/remote-config.ts';
@@ -81,7 +82,7 @@ export async function configApi(t: TestContext, golden: 'source' | 'target', sto
     ...remoteConfigEndpoints({ ...parts, access, jobs }),
     ...remoteScanEndpoints(parts),
     ...remoteTestEndpoints({ ...parts, access, jobs }),
-    ...syncConfigEndpoints({ jobs, access, states, keys, backfill: new BackfillJobs(settingsFile(paths)), memories: new JobMemories(paths.jobStates, null, silentLog) }),
+    ...syncConfigEndpoints({ jobs, access, states, keys, backfill: new BackfillJobs(settingsFile(paths)), bandwidth: new JobBandwidth(settingsFile(paths)), memories: new JobMemories(paths.jobStates, null, silentLog) }),
     ...encryptionKeyEndpoints({ keys, access, jobs, clock: systemClock }),
     ...pruneConfigEndpoints({ jobs: parts.pruneJobs, access, states }),
     ...verifyConfigEndpoints({ jobs: parts.verifyJobs, access, states }),

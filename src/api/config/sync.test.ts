@@ -152,3 +152,21 @@ test('lists show one direction, and of /admin/sync one datastore', async (t) => 
   }
   assert.deepEqual(await ids('/admin/sync', { 'sync-direction': 'all', store: 'main' }), ['push1']);
 });
+
+test('a bandwidth timetable belongs to its job, but stands beside sync.cfg, which a reference server reads, too', async (t) => {
+  const { server, paths } = await configApi(t, 'source');
+  const bandwidth = 'mon..fri 8-18=5MiB, else unlimited';
+  await server.data('root@pam', 'POST', '/config/sync', { id: 'timed', store: 'main', 'remote-store': 'other', bandwidth });
+  const job = async (): Promise<{ bandwidth?: string }> => (await server.data('root@pam', 'GET', '/config/sync/timed')) as { bandwidth?: string };
+  assert.equal((await job()).bandwidth, bandwidth);
+  assert.ok(!readFileSync(join(paths.config, 'sync.cfg'), 'utf8').includes('5MiB'));
+  assert.match(await server.refusal('root@pam', 'PUT', '/config/sync/timed', { bandwidth: '8-18' }), /^400 parameter verification failed - 'bandwidth': unable to parse bandwidth timetable at '8-18' - expected `=` and a rate/);
+  await server.data('root@pam', 'PUT', '/config/sync/timed', { bandwidth: 'else 1MiB' });
+  assert.equal((await job()).bandwidth, 'else 1MiB');
+  await server.data('root@pam', 'PUT', '/config/sync/timed', { bandwidth: '' });
+  assert.equal((await job()).bandwidth, undefined);
+  await server.data('root@pam', 'PUT', '/config/sync/timed', { bandwidth });
+  await server.data('root@pam', 'DELETE', '/config/sync/timed');
+  await server.data('root@pam', 'POST', '/config/sync', { id: 'timed', store: 'main', 'remote-store': 'other' });
+  assert.equal((await job()).bandwidth, undefined);
+});

@@ -4,6 +4,7 @@ import { HttpError } from '../../base/errors.ts';
 import { syncJobSchema, type SyncJob, type SyncJobTable } from '../../config/job-config.ts';
 import type { BackfillJobs } from '../../config/backfill-jobs.ts';
 import type { EncryptionKeys } from '../../config/encryption-keys.ts';
+import type { JobBandwidth } from '../../config/job-bandwidth.ts';
 import { configDigest, deletable, flag, jobId, oneOf } from '../../config/schemas.ts';
 import { superuser } from '../../config/user-config.ts';
 import { namespaceDepth } from '../../format/backup-path.ts';
@@ -24,6 +25,8 @@ export interface SyncConfigParts {
   keys: Pick<EncryptionKeys, 'find'>;
   /** A property of jobs beside sync.cfg. */
   backfill: BackfillJobs;
+  /** The other one. */
+  bandwidth: JobBandwidth;
   memories: Pick<JobMemories, 'forget'>;
 }
 
@@ -31,6 +34,9 @@ export const listedDirection = Type.Optional(oneOf(['all', 'push', 'pull'], 'Dir
 
 const jobParameters = Type.Object({ ...syncJobSchema.properties, 'group-filter': Type.Optional(groupFilterList) });
 const backfillOption = { backfill: Type.Optional(flag('Fill gaps: also take older, deleted or corrupt snapshots that the prune jobs of the target would keep.')) };
+export const bandwidthOption = {
+  bandwidth: Type.Optional(Type.String({ maxLength: 1024, format: 'bandwidth-timetable', description: 'Limit by the time of day, e.g. `mon..fri 8-18=5MiB, else unlimited`; replaces the rates at the times that it names. Empty: none.' })),
+};
 const { id: _id, ...changeable } = jobParameters.properties;
 
 const deletableNames = [
@@ -126,7 +132,7 @@ export function syncConfigEndpoints(parts: SyncConfigParts): Endpoint[] {
   return [...readEndpoints(parts), ...writeEndpoints(parts)];
 }
 
-function readEndpoints({ jobs, access, backfill }: Pick<SyncConfigParts, 'jobs' | 'access' | 'backfill'>): Endpoint[] {
+function readEndpoints({ jobs, access, backfill, bandwidth }: Pick<SyncConfigParts, 'jobs' | 'access' | 'backfill' | 'bandwidth'>): Endpoint[] {
   return [
     jsonEndpoint({
       method: 'GET',
@@ -137,7 +143,7 @@ function readEndpoints({ jobs, access, backfill }: Pick<SyncConfigParts, 'jobs' 
       returns: Type.Array(syncJobSchema),
       handler: async (given, caller) => {
         const { records, digest } = visibleSyncJobs({ jobs, access }, caller.authId, given['sync-direction']);
-        return new Reply(records.map((job) => backfill.shown(job)), { digest });
+        return new Reply(records.map((job) => bandwidth.shown(backfill.shown(job))), { digest });
       },
     }),
     jsonEndpoint({
@@ -150,29 +156,30 @@ function readEndpoints({ jobs, access, backfill }: Pick<SyncConfigParts, 'jobs' 
       handler: async ({ id }, caller) => {
         const job = jobs.get(id);
         if (!maySeeSyncJob(access, caller.authId, job)) throw new HttpError(400, 'permission check failed');
-        return new Reply(backfill.shown(job), { digest: jobs.digest() });
+        return new Reply(bandwidth.shown(backfill.shown(job)), { digest: jobs.digest() });
       },
     }),
   ];
 }
 
 function writeEndpoints(parts: SyncConfigParts): Endpoint[] {
-  const { jobs, access, states, backfill } = parts;
+  const { jobs, access, states, backfill, bandwidth } = parts;
   const section: JobSection<typeof syncJobSchema> = { table: jobs, states, jobType: 'syncjob' };
   return [
     jsonEndpoint({
       method: 'POST',
       path: '/config/sync',
       description: 'Create a sync job.',
-      parameters: Type.Object({ ...jobParameters.properties, ...backfillOption }),
+      parameters: Type.Object({ ...jobParameters.properties, ...backfillOption, ...bandwidthOption }),
       permission: { kind: 'any' },
-      handler: async ({ backfill: fills = false, ...given }, caller) => {
+      handler: async ({ backfill: fills = false, bandwidth: timetable = '', ...given }, caller) => {
         const job = trimmedComment(normalized(given));
         requireModify(access, caller.authId, job);
         checkNew(parts, job);
         if (fills) refuseBackfillOfPush(job);
         await createJob(section, job);
         await backfill.set(job.id, fills);
+        await bandwidth.set(job.id, timetable);
         return null;
       },
     }),
@@ -180,9 +187,9 @@ function writeEndpoints(parts: SyncConfigParts): Endpoint[] {
       method: 'PUT',
       path: '/config/sync/{id}',
       description: 'Change a sync job.',
-      parameters: Type.Object({ id: jobId, ...Type.Partial(Type.Object(changeable)).properties, ...backfillOption, delete: Type.Optional(deletable(deletableNames)), digest: Type.Optional(configDigest) }),
+      parameters: Type.Object({ id: jobId, ...Type.Partial(Type.Object(changeable)).properties, ...backfillOption, ...bandwidthOption, delete: Type.Optional(deletable(deletableNames)), digest: Type.Optional(configDigest) }),
       permission: { kind: 'any' },
-      handler: async ({ id, delete: names, digest, backfill: fills, ...given }, caller) => {
+      handler: async ({ id, delete: names, digest, backfill: fills, bandwidth: timetable, ...given }, caller) => {
         const set = normalized(given);
         await updateJob(section, id, {
           changes: { delete: names, set },
@@ -195,6 +202,7 @@ function writeEndpoints(parts: SyncConfigParts): Endpoint[] {
           },
         });
         if (fills !== undefined) await backfill.set(id, fills);
+        if (timetable !== undefined) await bandwidth.set(id, timetable);
         return null;
       },
     }),
@@ -211,6 +219,7 @@ function writeEndpoints(parts: SyncConfigParts): Endpoint[] {
           missing: new HttpError(404, `job '${id}' does not exist.`),
         });
         await backfill.set(id, false);
+        await bandwidth.set(id, '');
         await parts.memories.forget(id);
         return null;
       },

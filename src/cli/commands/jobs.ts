@@ -1,5 +1,6 @@
 import type { TSchema } from 'typebox';
 import { adoptedFrom } from '../../api/admin/sync.ts';
+import { bandwidthOption } from '../../api/config/sync.ts';
 import { ConfigError, errorChain } from '../../base/errors.ts';
 import { authId, datastoreName, flag, jobId, keepOptions, oneOf, remoteName } from '../../config/schemas.ts';
 import type { Command, CommandContext } from '../command.ts';
@@ -101,7 +102,7 @@ const backfillOption = { backfill: flag('Fill gaps: also take older, deleted or 
 const syncDeletable =
   'remote owner comment schedule remove-vanished group-filter rate-in burst-in rate-out burst-out ns remote-ns max-depth transfer-last encrypted-only verified-only run-on-mount unmount-on-done sync-direction worker-threads active-encryption-key associated-key';
 
-const createSyncJob = createCommand(syncSection, syncStores, { ...syncOptions, ...backfillOption });
+const createSyncJob = createCommand(syncSection, syncStores, { ...syncOptions, ...backfillOption, ...bandwidthOption });
 
 /** The API takes names that do not exist (yet), and the job fails later; so say it now. */
 async function createAndLook(context: CommandContext, given: Readonly<Record<string, unknown>>): Promise<void> {
@@ -130,11 +131,11 @@ export const syncJobCommands: readonly Command[] = [
   showCommand(
     syncSection,
     plainColumns(
-      'id remote-store store active-encryption-key associated-key comment encrypted-only group-filter max-depth ns owner remote remote-ns remove-vanished resync-corrupt run-on-mount schedule sync-direction transfer-last unmount-on-done verified-only worker-threads burst-in burst-out rate-in rate-out backfill',
+      'id remote-store store active-encryption-key associated-key comment encrypted-only group-filter max-depth ns owner remote remote-ns remove-vanished resync-corrupt run-on-mount schedule sync-direction transfer-last unmount-on-done verified-only worker-threads burst-in burst-out rate-in rate-out backfill bandwidth',
     ),
   ),
   { ...createSyncJob, run: createAndLook },
-  updateCommand(syncSection, { ...syncStores, ...syncOptions, ...backfillOption }, syncDeletable.split(' ')),
+  updateCommand(syncSection, { ...syncStores, ...syncOptions, ...backfillOption, ...bandwidthOption }, syncDeletable.split(' ')),
   removeCommand(syncSection),
   runSyncCommand(),
   planCommand(syncSection),

@@ -7,7 +7,7 @@ import { ManualClock } from '../../test/support/manual-clock.ts';
 import { silentLog } from '../base/log.ts';
 import { notificationFiles } from '../config/notification-config.ts';
 import { builtinTemplates, type TemplateName } from './builtin-templates.ts';
-import { deliveryError } from './delivery-error.ts';
+import { deliveryError, nobodySetUp } from './delivery-error.ts';
 import { NotificationEntities } from './entities.ts';
 import { MessageTexts, type Message, type NotificationEvent } from './message.ts';
 import { Notifier } from './notifier.ts';
@@ -174,6 +174,13 @@ suite('delivery', () => {
     await never.notifier.idle();
     assert.deepEqual(never.waits, [10, 60, 300]);
     assert.match(never.complaints.at(-1)!, /later; given up after 4 tries$/);
+  });
+
+  test('a server on which nobody has said who is to be told does not complain', async (t) => {
+    const { notifier, complaints } = await ground(t, { fail: () => nobodySetUp('no recipients') });
+    notifier.notify(event('gc-ok'));
+    await notifier.idle();
+    assert.deepEqual(complaints, []);
   });
 
   test('no more wait than is allowed; the log tells what was dropped', async (t) => {

@@ -1,7 +1,7 @@
 import { pause } from '../base/async.ts';
 import { errorChain } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
-import { isTemporary } from './delivery-error.ts';
+import { isTemporary, isUnset } from './delivery-error.ts';
 import type { Message } from './message.ts';
 
 export interface OutboxOptions {
@@ -81,6 +81,10 @@ export class Outbox {
         log.info(`notified via target '${target}': ${message.title}`);
         return;
       } catch (e) {
+        if (isUnset(e)) {
+          log.info(`nobody is told via target '${target}' (${message.title}): ${errorChain(e)}`);
+          return;
+        }
         const isLast = delayMs === null || !isTemporary(e) || this.#hurry.signal.aborted;
         const outcome = isLast ? `given up after ${tries + 1} ${tries === 0 ? 'try' : 'tries'}` : `next try in ${delayMs / 1000} s`;
         log[isLast ? 'error' : 'warn'](`could not notify via target '${target}' (${message.title}): ${errorChain(e)}; ${outcome}`);

@@ -185,6 +185,12 @@ suite('sendmail', () => {
     assert.deepEqual(complaints, ["'bob@pbs' does not have a configured email address in the user configuration - not sending an email to this user"]);
   });
 
+  test('the built-in target without an address is how every server begins: no complaint', async (t) => {
+    const { complaints, delivery } = await ground(t, { mailOf: () => undefined });
+    await assert.rejects(delivery.send('mail-to-root', message), { code: 'net.delivery-unset', message: 'no recipients provided for the mail, cannot send it.' });
+    assert.deepEqual(complaints, []);
+  });
+
   test('mode legacy-sendmail writes to one user', async (t) => {
     const { delivery, path } = await withProgram(t, keep);
     await delivery.send(legacyTarget('alice@pbs'), message);

@@ -1,9 +1,9 @@
 import { ConfigError, FarshoreError, HttpError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
-import type { EndpointKind, GotifyRecord, SendmailRecord, SmtpRecord, WebhookRecord } from '../config/notification-config.ts';
+import { builtinTarget, type EndpointKind, type GotifyRecord, type SendmailRecord, type SmtpRecord, type WebhookRecord } from '../config/notification-config.ts';
 import type { NodeFile } from '../config/node-config.ts';
 import { parseHttpProxy, type HttpProxy } from '../protocol/http-proxy.ts';
-import { deliveryError } from './delivery-error.ts';
+import { deliveryError, nobodySetUp } from './delivery-error.ts';
 import type { NotificationEntities } from './entities.ts';
 import { gotifyRequest, sendByHttp, webhookRequest } from './http-delivery.ts';
 import { sendBySendmail, sendBySmtp, sendmailPath, type Mail } from './mail.ts';
@@ -81,14 +81,16 @@ export class TargetDelivery {
     await sendBySendmail(this.#mail(record, from, message), this.#parts.sendmail ?? sendmailPath, this.#limitMs);
   }
 
-  #mail({ author, mailto = [], 'mailto-user': users = [] }: Pick<Partial<SendmailRecord>, 'author' | 'mailto' | 'mailto-user'>, from: string, message: Message): Mail {
+  #mail({ name, author, mailto = [], 'mailto-user': users = [] }: Pick<Partial<SendmailRecord>, 'name' | 'author' | 'mailto' | 'mailto-user'>, from: string, message: Message): Mail {
     const to = new Set(mailto);
+    const isUnset = name === builtinTarget.name && mailto.length === 0;
     for (const user of users) {
       const address = this.#parts.mailOf(user);
-      if (address === undefined) this.#parts.log.warn(`'${user}' does not have a configured email address in the user configuration - not sending an email to this user`);
+      if (address === undefined) this.#parts.log[isUnset ? 'info' : 'warn'](`'${user}' does not have a configured email address in the user configuration - not sending an email to this user`);
       else to.add(address);
     }
-    if (to.size === 0) throw deliveryError('no recipients provided for the mail, cannot send it.', { isTemporary: false });
+    const nobody = 'no recipients provided for the mail, cannot send it.';
+    if (to.size === 0) throw isUnset ? nobodySetUp(nobody) : deliveryError(nobody, { isTemporary: false });
     return { from, author: author ?? `Farshore - ${this.#parts.hostname}`, to: [...to], message };
   }
 

@@ -1,6 +1,7 @@
 import { namespaceCount } from './made-source.ts';
 import type { ClientScenario } from './client-scenarios.ts';
 import { rateText, type Aim, type ClientRun, type Measured, type PullRun, type ScenarioResult } from './result.ts';
+import type { PushScenario } from './push-runs.ts';
 import type { Scenario } from './scenarios.ts';
 
 const mebibyte = 2 ** 20;
@@ -64,6 +65,18 @@ export function aimsOf({ scenario, runs, missing }: ScenarioResult<Scenario, Pul
     if (figures?.peakRssMiB !== undefined) aim(`${name}: at most ${mostRssMiB} MB resident`, `${figures.peakRssMiB.toFixed(0)} MiB`, figures.peakRssMiB * mebibyte <= mostRssMiB * 1e6);
     if (figures?.loopDelayP99Ms !== undefined) aim(`${name}: event loop's delay, p99 below ${mostLoopDelayMs} ms`, `${figures.loopDelayP99Ms.toFixed(1)} ms`, figures.loopDelayP99Ms < mostLoopDelayMs);
   }
+  return aims;
+}
+
+/** Of a push: a session has one connection, which carries its window per round trip; several snapshots at a time fill the line. */
+export function aimsOfPush({ scenario, runs }: ScenarioResult<PushScenario, PullRun>): Aim[] {
+  const ours = runs.find(({ who }) => who === 'farshore');
+  if (ours === undefined) return [{ scenario: scenario.name, aim: 'the push succeeds', found: 'failed', met: false }];
+  const { line, sessions } = scenario;
+  const carried = Math.min(line.rate, (sessions * line.window) / ((2 * line.delayMs) / 1000));
+  const aims: Aim[] = [{ scenario: scenario.name, aim: `at least ${leastShare * 100} % of what ${sessions} session(s) can carry over the line`, found: `${((ours.rate / carried) * 100).toFixed(1)} %`, met: ours.rate >= leastShare * carried }];
+  const reference = runs.find(({ who }) => who === 'reference');
+  if (reference !== undefined) aims.push({ scenario: scenario.name, aim: `at least ${leastGainOnReference} times the reference's push`, found: `${(ours.rate / reference.rate).toFixed(1)} times${reference.finished ? '' : ' or more'}`, met: ours.rate >= leastGainOnReference * reference.rate });
   return aims;
 }
 

@@ -34,7 +34,8 @@ export async function openPeer(source: PullSource): Promise<Contestant> {
   };
 }
 
-async function runJob(peer: Peer, limitMs: number): Promise<Pulled> {
+/** The job `bench` of a reference, to its end. */
+export async function runJob(peer: Peer, limitMs: number): Promise<Pulled> {
   const before = new Set(await syncLogs(peer));
   const startedMs = Date.now();
   // Its own limit inside: ending what starts it would leave it running.

@@ -3,7 +3,7 @@ import type { SourceProcessFigures } from '../test/support/source-process.ts';
 import type { Measure } from './scenarios.ts';
 import type { Stock } from './stock.ts';
 
-export type Who = 'farshore' | 'one connection' | 'rsync' | 'reference';
+export type Who = 'farshore' | 'one connection' | 'rsync' | 'reference' | 'to the reference';
 
 /** One contestant in one scenario. */
 export interface Run {

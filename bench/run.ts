@@ -17,13 +17,14 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { errorChain } from '../src/base/errors.ts';
 import { peerMissing } from '../test/support/peer.ts';
-import { aimsOf, aimsOfChunker, aimsOfClient } from './aims.ts';
+import { aimsOf, aimsOfChunker, aimsOfClient, aimsOfPush } from './aims.ts';
 import { chunkerScenario, runChunker } from './chunker.ts';
 import { runClientScenarios } from './client-runs.ts';
 import { clientScenarios } from './client-scenarios.ts';
 import { aimsOfLoad, loadScenario, loadText, runLoad, type LoadResult } from './load.ts';
 import { runPullScenarios } from './pull-runs.ts';
 import type { Aim, ClientRun, Measured, PullRun, ScenarioResult } from './result.ts';
+import { pushScenarios, runPushScenarios } from './push-runs.ts';
 import { scenarios } from './scenarios.ts';
 import { aimTable, clientTable, resultTable } from './tables.ts';
 
@@ -47,10 +48,11 @@ const limitMs = Number(values.limit) * 1000;
 if (!(limitMs > 0)) throw new Error(`--limit '${values.limit}': a number of seconds`);
 if (!['text', 'json'].includes(values['output-format'])) throw new Error(`--output-format '${values['output-format']}': text or json`);
 const pulls = scenarios(values.quick);
+const pushes = pushScenarios(values.quick);
 const clients = clientScenarios(values.quick);
 const chunker = chunkerScenario(values.quick);
 const load = loadScenario(values.quick);
-const names = [...pulls, ...clients, chunker, load].map(({ name }) => name);
+const names = [...pulls, ...pushes, ...clients, chunker, load].map(({ name }) => name);
 const unknown = values.only.find((name) => !names.includes(name));
 if (unknown !== undefined) throw new Error(`no scenario '${unknown}': ${names.join(', ')}`);
 
@@ -83,6 +85,10 @@ try {
   for await (const result of runPullScenarios(chosen(pulls), bench)) {
     pullResults.push(result);
     aims.push(...aimsOf(result));
+  }
+  for await (const result of runPushScenarios(chosen(pushes), bench)) {
+    pullResults.push(result);
+    aims.push(...aimsOfPush(result));
   }
   for await (const result of runClientScenarios(chosen(clients), bench)) {
     clientResults.push(result);

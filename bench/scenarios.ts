@@ -24,7 +24,7 @@ export interface Scenario extends Measured {
 }
 
 /** 75 ms each way, 1 Gbit/s, and the 3 MiB that a connection of a usual Linux has on its way at most. */
-const longLine: LineShape = { delayMs: 75, rate: 125e6, window: 3 * mebibyte };
+export const longLine: LineShape = { delayMs: 75, rate: 125e6, window: 3 * mebibyte };
 
 /** 10 ms each way, 50 Mbit/s. */
 const thinLine: LineShape = { delayMs: 10, rate: 50e6 / 8, window: 3 * mebibyte };

@@ -29,6 +29,8 @@ export class RemoteGroupSession implements TargetGroupSession {
   #listed: ListedTarget[] | null = null;
   /** Snapshots whose session broke: the remote may have finished them all the same, or may not have noticed yet. */
   readonly #begun = new Set<number>();
+  /** A session was asked for over a connection that may have been dead: then the remote may have begun one that nobody has. */
+  #usedIdle = false;
 
   constructor(options: RemoteGroupOptions) {
     this.#options = options;
@@ -64,8 +66,8 @@ export class RemoteGroupSession implements TargetGroupSession {
       if (!(e instanceof HttpError) || e.status !== 400) throw e;
       if (/already exists/.test(e.message)) {
         if (await this.#removeLeftover(snapshot)) return this.#connect(snapshot);
-        if (!again) throw new FarshoreError('sync.leftover', `the remote has an unfinished snapshot of that time: ${e.message}`, { cause: e, hint: `if nobody is writing it, remove ${snapshotText(snapshot)} at the remote` });
-      } else if (!again || !/lock/i.test(e.message)) throw e;
+        if (!again && !this.#usedIdle) throw new FarshoreError('sync.leftover', `the remote has an unfinished snapshot of that time: ${e.message}`, { cause: e, hint: `if nobody is writing it, remove ${snapshotText(snapshot)} at the remote` });
+      } else if (!(again || this.#usedIdle) || !/lock/i.test(e.message)) throw e;
       // The remote removes what the broken session left, or does not know yet that it is broken.
       throw new NetworkError('net.busy', `the remote has not ended the broken session yet: ${e.message}`, { cause: e });
     }
@@ -84,6 +86,11 @@ export class RemoteGroupSession implements TargetGroupSession {
       signal,
       deliveries: abilities.deliveries,
       authHeaders: () => rest.authHeaders(),
+      idleConnection: () => {
+        const idle = rest.takeIdleConnection();
+        this.#usedIdle ||= idle !== undefined;
+        return idle;
+      },
       ...(stallTimeoutMs === undefined ? {} : { stallTimeoutMs }),
     });
   }

@@ -53,7 +53,8 @@ export class RemoteTarget implements ReplicationTarget {
   readonly #options: RemoteTargetOptions;
   readonly #rest: RestClient;
   #abilities: TargetAbilities = { countsRemovals: false, deliveries: false };
-  #namespaces: Set<string> | null = null;
+  /** Asked for ahead, and added to. */
+  #namespaces: Promise<Set<string>> | null = null;
   readonly #owners = new Map<string, string>();
 
   constructor(options: RemoteTargetOptions) {
@@ -67,6 +68,7 @@ export class RemoteTarget implements ReplicationTarget {
 
   /** Asks what the remote is. The remote itself keeps garbage collection away from what a session brings. */
   async begin(): Promise<{ end(): Promise<void> }> {
+    void this.#namespacesAhead();
     const [{ data }, deliveries] = await Promise.all([this.line.run('version', () => this.#rest.get('version')), this.line.run('capabilities', () => this.peer.can('deliveries'))]);
     const version = parseVersion(data);
     if (!isAtLeast(version, oldestVersion)) {
@@ -78,8 +80,16 @@ export class RemoteTarget implements ReplicationTarget {
   }
 
   async namespaceExists(namespace: string): Promise<boolean> {
-    this.#namespaces ??= await this.#listNamespaces();
-    return namespace === '' || this.#namespaces.has(namespace);
+    return namespace === '' || (await this.#namespacesAhead()).has(namespace);
+  }
+
+  #namespacesAhead(): Promise<Set<string>> {
+    const asked = (this.#namespaces ??= this.#listNamespaces());
+    // Whoever needs them asks again, and hears why.
+    asked.catch(() => {
+      if (this.#namespaces === asked) this.#namespaces = null;
+    });
+    return asked;
   }
 
   /** With what is missing above it. */
@@ -95,7 +105,7 @@ export class RemoteTarget implements ReplicationTarget {
         // The answer to an earlier attempt was lost, or the remote's user does not see it.
         if (!(e instanceof HttpError && /already exists/i.test(e.message))) throw e;
       }
-      this.#namespaces?.add(one);
+      (await this.#namespacesAhead()).add(one);
     }
   }
 
@@ -108,7 +118,7 @@ export class RemoteTarget implements ReplicationTarget {
   async removeEmptyNamespace(namespace: string): Promise<boolean> {
     try {
       await this.line.run(`namespace '${namespace}'`, () => this.#rest.delete(this.#path('namespace'), { ns: namespace, 'delete-groups': false }));
-      this.#namespaces?.delete(namespace);
+      (await this.#namespaces)?.delete(namespace);
       return true;
     } catch (e) {
       if (e instanceof HttpError && e.status === 400) return false;

@@ -168,12 +168,14 @@ export class IndexUploader {
 
   async #send(digest: Buffer, bytes: Buffer): Promise<void> {
     if (this.#failure !== null) throw this.#failure;
+    const size = bytes.byteLength;
     const encoded = await encodeBlobAsync(bytes, { compress: true, crypt: this.#options.crypt });
-    await this.#client.putChunk(this.#index, { digest, size: bytes.byteLength, encoded });
-    this.#counts.uploadedSize += bytes.byteLength;
-    this.#counts.encodedSize += encoded.byteLength;
+    // A blob is a copy, also where it is not compressed.
     this.#options.release?.(bytes);
-    buffersPassed(bytes.byteLength);
+    await this.#client.putChunk(this.#index, { digest, size, encoded });
+    this.#counts.uploadedSize += size;
+    this.#counts.encodedSize += encoded.byteLength;
+    buffersPassed(size);
   }
 
   #place(digest: Digest, size: number, sent: Promise<void> | null): void {

@@ -18,8 +18,8 @@ function failed({ path }: BackupSource, why: string): StoreError {
   return new StoreError('store.source', `unable to read '${path}' - ${why}`);
 }
 
-/** Chunks that are kept for the next ones: as many as are under way, about. */
-const mostKept = 12;
+/** Chunks that are kept for the next ones: as many as are read, hashed and encoded at a time, about. */
+const mostKept = 8;
 
 /**
  * Memory of chunks, used again and again: fresh memory of this size costs many times what reading into it does, since

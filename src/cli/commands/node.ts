@@ -64,6 +64,40 @@ const serverIdentity: Command = {
   },
 };
 
+const report: Command = {
+  words: ['report'],
+  description: 'Print a report for support: versions and datastores, no secrets.',
+  parameters: parameters({}),
+  positional: [],
+  run: async (context) => {
+    const { data } = await context.api.call('GET', '/nodes/localhost/report');
+    if (typeof data !== 'string') throw new Error('the server gave no report');
+    context.stdout.write(data);
+  },
+};
+
+const dnsGet: Command = {
+  words: ['dns', 'get'],
+  description: "Show the host's name servers.",
+  parameters: parameters({}, outputFormatOption),
+  positional: [],
+  run: async (context, given) => {
+    const { data } = await context.api.call('GET', '/nodes/localhost/dns');
+    showData(context, { kind: 'object', fields: plainColumns('search dns1 dns2 dns3') }, data, given);
+  },
+};
+
+const subscriptionGet: Command = {
+  words: ['subscription', 'get'],
+  description: 'Show the subscription: there is none.',
+  parameters: parameters({}, outputFormatOption),
+  positional: [],
+  run: async (context, given) => {
+    const { data } = await context.api.call('GET', '/nodes/localhost/subscription');
+    showData(context, { kind: 'object', fields: plainColumns('status checktime key message nextduedate productname regdate serverid signature url') }, data, given);
+  },
+};
+
 const versions: Command = {
   words: ['versions'],
   description: 'List the versions of the packages that matter.',
@@ -91,4 +125,4 @@ export function versionCommand(version: string): Command {
   };
 }
 
-export const nodeCommands: readonly Command[] = [certInfo, certUpdate, showNode, updateNode, serverIdentity, versions];
+export const nodeCommands: readonly Command[] = [certInfo, certUpdate, showNode, updateNode, serverIdentity, versions, report, dnsGet, subscriptionGet];

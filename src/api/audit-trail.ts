@@ -56,7 +56,7 @@ function withinLimit(parameters: Record<string, unknown>): Record<string, unknow
 /** Failed logins that are written within a minute; the others are counted. */
 const failuresPerMinute = 600;
 
-/** Writes down who did what through the API, and which tasks were started (issue of the audit log: ARCHITECTURE.md). */
+/** Writes down who did what through the API, and which tasks were started; of reading only what takes data out. */
 export class AuditTrail {
   readonly #log: Pick<AuditLog, 'append'>;
   readonly #clock: Clock;

@@ -140,3 +140,16 @@ test('reading stops while the bucket is empty', async () => {
   assert.ok(near instanceof ThrottledSocket && near.heldBack);
   close();
 });
+
+test('a large buffer is written in pieces: writing stops while the bucket is empty', async () => {
+  const { near, far, close } = await pair(new RateLimiter({ rateOut: 1 }));
+  near.on('error', () => {});
+  let bytes = 0;
+  far.on('data', (piece: Buffer) => (bytes += piece.length));
+  near.end(Buffer.alloc(10_000_000));
+  await once(far, 'data');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok(bytes <= 2 * 65_536, `${bytes}`);
+  assert.ok(near instanceof ThrottledSocket && near.heldBack);
+  close();
+});

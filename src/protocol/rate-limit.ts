@@ -3,6 +3,9 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { FairBucket, type Toll } from './fair-bucket.ts';
 
+/** What is written before it is paid for; reads are of that size, too. */
+const pieceLength = 64 * 1024;
+
 /** Bytes per second and bytes; what is missing or 0 is not limited. */
 export interface RateLimits {
   rateIn?: number | undefined;
@@ -89,16 +92,23 @@ export class ThrottledSocket extends Duplex {
     if (this.#readWait === null) this.#socket.resume();
   }
 
-  override _write(bytes: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#socket.write(bytes, (error) => {
+  override _write(bytes: Buffer, encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    // What is paid for afterwards must be little: a whole answer may come as one buffer.
+    const piece = bytes.subarray(0, pieceLength);
+    const rest = bytes.subarray(pieceLength);
+    const goOn = (): void => {
+      if (rest.length === 0 || this.destroyed) done();
+      else this._write(rest, encoding, done);
+    };
+    this.#socket.write(piece, (error) => {
       if (error !== null && error !== undefined) done(error);
       else if (this.destroyed) done();
       else {
-        this.#writeWait = this.#outgoing?.pay(bytes.length, () => {
+        this.#writeWait = this.#outgoing?.pay(piece.length, () => {
           this.#writeWait = null;
-          done();
+          goOn();
         }) ?? null;
-        if (this.#writeWait === null) done();
+        if (this.#writeWait === null) goOn();
       }
     });
   }

@@ -82,7 +82,7 @@ export class Outbox {
         return;
       } catch (e) {
         if (isUnset(e)) {
-          log.info(`nobody is told via target '${target}' (${message.title}): ${errorChain(e)}`);
+          log.debug(`nobody is told via target '${target}' (${message.title}): ${errorChain(e)}`);
           return;
         }
         const isLast = delayMs === null || !isTemporary(e) || this.#hurry.signal.aborted;

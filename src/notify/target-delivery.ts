@@ -86,7 +86,7 @@ export class TargetDelivery {
     const isUnset = name === builtinTarget.name && mailto.length === 0;
     for (const user of users) {
       const address = this.#parts.mailOf(user);
-      if (address === undefined) this.#parts.log[isUnset ? 'info' : 'warn'](`'${user}' does not have a configured email address in the user configuration - not sending an email to this user`);
+      if (address === undefined) this.#parts.log[isUnset ? 'debug' : 'warn'](`'${user}' does not have a configured email address in the user configuration - not sending an email to this user`);
       else to.add(address);
     }
     const nobody = 'no recipients provided for the mail, cannot send it.';

@@ -196,6 +196,19 @@ export class Peer implements AsyncDisposable {
     return join(this.#folders.state, this.name, 'log');
   }
 
+  /** Folder on this side of its configuration. */
+  get configFolder(): string {
+    return join(this.#folders.state, this.name, 'etc');
+  }
+
+  /** Stops its daemons, runs `work` and starts them again, on the same data. The certificate must stay. */
+  async restartAround(work: () => Promise<void>): Promise<void> {
+    succeeded(await this.#run(['down', this.name], {}), 'peer down');
+    await work();
+    succeeded(await this.#run(['up', this.name, String(this.#claim.number)], {}), 'peer up');
+    await this.#run(['exec', this.name, 'bash', '-c', `true <>/dev/tcp/${hostAddress}/9`], {});
+  }
+
   /** The most memory that its main daemon has had, in MiB. */
   peakRssMiB(): number {
     return peakRssMiB(Number(readFileSync(join(this.#folders.state, this.name, 'proxy.pid'), 'utf8')));

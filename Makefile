@@ -27,8 +27,13 @@ test: setup check
 test-fast: setup
 	node test/run.mjs fast
 
-interop: setup
+interop: setup build/interop-python/.installed
 	node test/run.mjs interop
+
+# Other people's clients of the API. Where there is no Python or no package registry their tests say so and skip.
+build/interop-python/.installed: test/interop/python/requirements.txt
+	@rm -rf build/interop-python
+	@if command -v python3 >/dev/null && python3 -m venv build/interop-python && build/interop-python/bin/pip install -q --disable-pip-version-check -r $<; then touch $@; else rm -rf build/interop-python; echo 'make interop: proxmoxer and clientapi-pbs could not be installed, their tests will be skipped' >&2; fi
 
 # Options of bench/run.ts: make bench BENCH='--quick --only large'
 bench: setup

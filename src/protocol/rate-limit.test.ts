@@ -153,3 +153,15 @@ test('a large buffer is written in pieces: writing stops while the bucket is emp
   assert.ok(near instanceof ThrottledSocket && near.heldBack);
   close();
 });
+
+test('what has arrived before both sides closed is still read', async () => {
+  const { near, raw, far, close } = await pair(new RateLimiter({ rateIn: 1e9, rateOut: 1e9 }));
+  far.resume();
+  near.end();
+  far.end(Buffer.alloc(10_000));
+  // Begins to read ahead, takes nothing.
+  near.read(0);
+  await once(raw, 'close');
+  assert.equal(Buffer.concat((await near.toArray()) as Buffer[]).length, 10_000);
+  close();
+});

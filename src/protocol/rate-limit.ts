@@ -72,9 +72,17 @@ export class ThrottledSocket extends Duplex {
       this.#wanted = this.push(bytes);
       if (this.#readWait !== null || !this.#wanted) socket.pause();
     });
-    socket.on('end', () => this.push(null));
+    let ended = false;
+    socket.on('end', () => {
+      ended = true;
+      this.push(null);
+    });
     socket.on('error', (e) => this.destroy(e));
-    socket.on('close', () => this.destroy());
+    socket.on('close', () => {
+      // What has arrived in full is still to be read.
+      if (ended && !this.readableEnded) this.once('end', () => this.destroy());
+      else this.destroy();
+    });
   }
 
   /** True while a bucket, not the other side, holds this connection back. */

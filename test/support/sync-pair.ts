@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import type { DigestSet } from '../../src/base/digest-set.ts';
@@ -143,14 +144,21 @@ export async function syncPair(options: { golden?: boolean; line?: Partial<LineS
   };
 }
 
-/** Verifies everything that is visible in `store`, which is not what is unfinished; throws when anything is not sound. Returns the number of snapshots. */
+/**
+ * Verifies everything that is visible in `store`, which is not what is unfinished; throws when anything is not sound. Returns the number of snapshots.
+ * What a server is just removing after a session that failed may vanish under the eyes of it: then it looks again.
+ */
 export async function verifyAll(store: Datastore): Promise<number> {
-  const log = new RecordingLog();
-  try {
-    const { verifiedSnapshots } = await verifyNamespaces(store, {}, { upid: 'UPID:test:00000001:00000001:00000001:00000001:verify:main:root@pam:', log, ignoreVerified: false });
-    if (log.lines.some((line) => line.includes('SKIPPED') && !line.includes('unfinished backup'))) throw new Error('snapshots were skipped');
-    return verifiedSnapshots;
-  } catch (e) {
-    throw new Error(`not sound:\n${log.lines.join('\n')}`, { cause: e });
+  for (;;) {
+    const log = new RecordingLog();
+    let verified: number;
+    try {
+      ({ verifiedSnapshots: verified } = await verifyNamespaces(store, {}, { upid: 'UPID:test:00000001:00000001:00000001:00000001:verify:main:root@pam:', log, ignoreVerified: false }));
+    } catch (e) {
+      throw new Error(`not sound:\n${log.lines.join('\n')}`, { cause: e });
+    }
+    const skipped = log.lines.filter((line) => line.includes('SKIPPED') && !line.includes('unfinished backup'));
+    if (skipped.length === 0) return verified;
+    assert.ok(skipped.every((line) => line.includes('does not exist (anymore)')), `snapshots were skipped:\n${log.lines.join('\n')}`);
   }
 }

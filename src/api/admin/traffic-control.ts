@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { wholeNumber } from '../../config/schemas.ts';
 import { trafficRuleSchema, type TrafficRuleTable } from '../../config/traffic-config.ts';
-import { jsonEndpoint, type Endpoint } from '../endpoint.ts';
+import { jsonEndpoint, Reply, type Endpoint } from '../endpoint.ts';
 import type { TrafficControl } from '../traffic/traffic-control.ts';
 
 const current = {
@@ -19,11 +19,14 @@ export function trafficStatusEndpoints({ rules, traffic }: { rules: TrafficRuleT
       parameters: Type.Object({}),
       permission: { kind: 'privilege', path: '/', privileges: ['Sys.Audit'] },
       returns: Type.Array(Type.Object({ ...trafficRuleSchema.properties, ...current })),
-      handler: async () =>
-        rules.list().records.map((rule) => {
+      handler: async () => {
+        const { records, digest } = rules.list();
+        const shown = records.map((rule) => {
           const { in: incoming, out: outgoing } = traffic.current(rule.name);
           return { ...rule, 'cur-rate-in': incoming, 'cur-rate-out': outgoing };
-        }),
+        });
+        return new Reply(shown, { digest });
+      },
     }),
   ];
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { errorChain, errorCode, FormatError, StoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
+import { syncFolder } from '../config/atomic-file.ts';
 import { withFileLock } from '../config/file-lock.ts';
 import type { FileOwner } from '../config/home.ts';
 import { makeFolders } from '../sys/make-folders.ts';
@@ -25,15 +26,6 @@ export interface AuditLogOptions {
 /** Files are named by the number of their first line, so that names in order are lines in order. */
 function fileName(seq: number): string {
   return `audit-${String(seq).padStart(12, '0')}.jsonl`;
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }
 
 /** Files of the log in a folder, oldest first; none when there is no folder. */

@@ -1,6 +1,7 @@
 import { readFile, statfs } from 'node:fs/promises';
 import { loadavg } from 'node:os';
 import { pause } from '../base/async.ts';
+import { BackgroundLoop } from '../base/background-loop.ts';
 import { nowSeconds, type Clock } from '../base/clock.ts';
 import { errorChain, FarshoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
@@ -25,23 +26,18 @@ export class HistorySampler {
   readonly #cpu = new CpuMeter();
   /** Datastores whose file system has not answered yet: it may hang, and must hold up nothing else. */
   readonly #waiting = new Set<string>();
-  #stop: AbortController | null = null;
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop = new BackgroundLoop();
 
   constructor(parts: HistorySamplerParts) {
     this.#parts = parts;
   }
 
   start(): void {
-    if (this.#stop !== null) return;
-    this.#stop = new AbortController();
-    this.#loop = this.#run(this.#stop.signal);
+    this.#loop.start((signal) => this.#run(signal));
   }
 
   async stop(): Promise<void> {
-    this.#stop?.abort();
-    await this.#loop;
-    this.#stop = null;
+    await this.#loop.stop();
   }
 
   async #run(signal: AbortSignal): Promise<void> {

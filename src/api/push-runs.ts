@@ -9,10 +9,8 @@ import type { SyncJob } from '../config/job-config.ts';
 import type { RemoteTable } from '../config/remote-config.ts';
 import type { RemoteSecrets } from '../config/remote-secrets.ts';
 import type { CryptConfig } from '../crypto/crypt-config.ts';
-import { isOwner } from '../format/auth-id.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
 import { FlightControl } from '../replication/flight-control.ts';
-import { parseGroupFilter } from '../replication/group-filter.ts';
 import type { JobMemories } from '../replication/job-memory.ts';
 import type { Journals } from '../replication/journals.ts';
 import type { RetryPolicy } from '../replication/line-retry.ts';
@@ -28,7 +26,8 @@ import { remoteEndpoint } from './remote-connection.ts';
 import type { SyncBandwidth } from './sync-bandwidth.ts';
 import type { SyncLoops } from './sync-loops.ts';
 import { explain, linePatience, rememberRun, remoteFailure } from './sync-line.ts';
-import { remoteAclPath, requireKey } from './sync-permissions.ts';
+import { mayReadGroup, remoteAclPath, requireKey } from './sync-permissions.ts';
+import { associatedKeys, policyTerms } from './sync-terms.ts';
 
 /** What one push does; the properties of a sync job that matter while it runs. */
 export type PushParameters = Pick<
@@ -83,24 +82,14 @@ export class PushRuns {
     return keys.load(id, 'encrypt');
   }
 
-  /** Keys that were active before; what they encrypted is known again by them. */
-  async #formerKeys({ 'associated-key': ids = [] }: PushParameters, authId: string): Promise<CryptConfig[]> {
-    const { keys, access } = this.#parts;
-    return Promise.all(
-      ids.map(async (id) => {
-        requireKey(keys, access, authId, id, 'decrypt');
-        return keys.load(id, 'decrypt');
-      }),
-    );
-  }
-
   /** Also for who only looks. What is open is disposed by the caller. */
   async open(parameters: PushParameters, authId: string, { log, signal }: Pick<TaskContext, 'log' | 'signal'>): Promise<OpenPush> {
     const { datastores, access, journals, settings, bandwidth } = this.#parts;
     const endpoint = this.endpoint(parameters);
     using stack = new DisposableStack();
     const lease = stack.use(await datastores.open(parameters.store, 'read'));
-    const policy = { ...policyOf(parameters, endpoint.authId), encryptionKey: await this.encryptionKey(parameters, authId), decryptionKeys: await this.#formerKeys(parameters, authId) };
+    // Keys that were active before are named as well: what they encrypted is known again by them.
+    const policy = { ...policyOf(parameters, endpoint.authId), encryptionKey: await this.encryptionKey(parameters, authId), decryptionKeys: await associatedKeys(this.#parts, parameters, authId) };
     const flight = new FlightControl(systemClock);
     const { stallTimeoutMs, retry } = linePatience(settings);
     const source = new LocalSource(lease.store, policy.sourceNamespace, sourcePermissions(access, authId, parameters.store));
@@ -154,25 +143,18 @@ export function pushParameters(job: SyncJob): PushParameters {
 /** The remote's user owns what is pushed. */
 function policyOf(parameters: PushParameters, remoteUser: string): ReplicationPolicy {
   return {
+    ...policyTerms(parameters),
     sourceNamespace: parameters.ns ?? '',
     targetNamespace: parameters['remote-ns'] ?? '',
-    maxDepth: parameters['max-depth'],
     owner: remoteUser,
-    groupFilters: (parameters['group-filter'] ?? []).map((text) => parseGroupFilter(text)),
-    removeVanished: parameters['remove-vanished'] ?? false,
-    transferLast: parameters['transfer-last'],
-    encryptedOnly: parameters['encrypted-only'] ?? false,
-    verifiedOnly: parameters['verified-only'] ?? false,
     resyncCorrupt: false,
-    workerThreads: parameters['worker-threads'],
   };
 }
 
 function sourcePermissions(access: AccessControl, authId: string, store: string): { mayList: (namespace: string) => boolean; mayRead: (namespace: string, owner: string) => boolean } {
-  const may = (namespace: string, privilege: 'Datastore.Read' | 'Datastore.Backup'): boolean => access.check(authId, namespaceAclPath(store, namespace), [privilege]);
   return {
-    mayList: (namespace) => may(namespace, 'Datastore.Read') || may(namespace, 'Datastore.Backup'),
-    mayRead: (namespace, owner) => may(namespace, 'Datastore.Read') || (may(namespace, 'Datastore.Backup') && isOwner(owner, authId)),
+    mayList: (namespace) => access.check(authId, namespaceAclPath(store, namespace), ['Datastore.Read', 'Datastore.Backup'], { partial: true }),
+    mayRead: (namespace, owner) => mayReadGroup(access, authId, store, namespace, owner),
   };
 }
 

@@ -27,6 +27,12 @@ export function remoteAclPath(remote: string, store: string, namespace: string):
   return `/remote/${remote}/${store}${namespace === '' ? '' : `/${namespace}`}`;
 }
 
+/** Whether a run with the rights of `authId` may read a group of `owner` in a datastore of this host (spec sync 2.4). */
+export function mayReadGroup(access: AccessControl, authId: string, store: string, namespace: string, owner: string): boolean {
+  const path = namespaceAclPath(store, namespace);
+  return access.check(authId, path, ['Datastore.Read']) || (access.check(authId, path, ['Datastore.Backup']) && isOwner(owner, authId));
+}
+
 /** The job runs with the caller's own rights, or with those of one of his tokens. */
 function isCorrectOwner(authId: string, owner: string | undefined): boolean {
   return owner === undefined ? authId === superuser : isOwner(owner, authId);

@@ -11,16 +11,14 @@ import type { EncryptionKeys } from '../config/encryption-keys.ts';
 import type { SettingsFile } from '../config/farshore-config.ts';
 import type { PruneJobTable, SyncJob, SyncJobTable } from '../config/job-config.ts';
 import type { RemoteTable } from '../config/remote-config.ts';
-import type { CryptConfig } from '../crypto/crypt-config.ts';
 import { superuser } from '../config/user-config.ts';
 import type { RemoteSecrets } from '../config/remote-secrets.ts';
-import { isOwner, userOf } from '../format/auth-id.ts';
+import { userOf } from '../format/auth-id.ts';
 import { parentNamespace } from '../format/backup-path.ts';
 import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
 import { RestClient } from '../protocol/rest-client.ts';
 import type { AdoptedCopies } from '../replication/adopted-copies.ts';
 import { FlightControl } from '../replication/flight-control.ts';
-import { parseGroupFilter } from '../replication/group-filter.ts';
 import type { JournalLease, Journals } from '../replication/journals.ts';
 import type { JobMemories } from '../replication/job-memory.ts';
 import { LocalSource } from '../replication/local-source.ts';
@@ -46,7 +44,8 @@ import { refuseSharedGroups } from './shared-groups.ts';
 import { SyncBandwidth } from './sync-bandwidth.ts';
 import type { SyncLoops } from './sync-loops.ts';
 import { refuseMutualRemoval, type PairedJob } from './sync-pairs.ts';
-import { requireKey } from './sync-permissions.ts';
+import { mayReadGroup } from './sync-permissions.ts';
+import { associatedKeys, policyTerms } from './sync-terms.ts';
 
 const jobType = 'syncjob';
 
@@ -94,7 +93,7 @@ export class SyncRuns {
     const policy = policyOf(parameters, authId);
     this.#refuseSelf(parameters);
     if (parameters.remote !== undefined) remoteEndpoint(this.#parts, parameters.remote);
-    await this.#decryptionKeys(parameters, authId);
+    await associatedKeys(this.#parts, parameters, authId);
     const task = await this.#parts.ground.tasks.start({ workerType: 'sync', workerId: parameters.store, authId }, async (context) => {
       context.log.info(`pull datastore '${parameters.store}' from '${source}'`);
       await this.#pull(parameters, policy, authId, context);
@@ -219,7 +218,7 @@ export class SyncRuns {
     const flight = new FlightControl(systemClock);
     const endpoint = parameters.remote === undefined ? undefined : remoteEndpoint(this.#parts, parameters.remote);
     const { stallTimeoutMs, retry } = linePatience(this.#parts.settings);
-    const decryptionKeys = await this.#decryptionKeys(parameters, authId);
+    const decryptionKeys = await associatedKeys(this.#parts, parameters, authId);
     using opened = await this.openSource(parameters, policy, { flight, endpoint, stallTimeoutMs, signal: context.signal });
     const startMs = systemClock.now();
     let ended: ReplicationReport | null = null;
@@ -257,17 +256,6 @@ export class SyncRuns {
     }
   }
 
-  /** Keys that the job names; one that cannot be had fails the job (spec sync 4). */
-  async #decryptionKeys({ 'associated-key': ids = [] }: PullParameters, authId: string): Promise<CryptConfig[]> {
-    const { keys, access } = this.#parts;
-    return Promise.all(
-      ids.map(async (id) => {
-        requireKey(keys, access, authId, id, 'decrypt');
-        return keys.load(id, 'decrypt');
-      }),
-    );
-  }
-
   /** For who only looks at what a push would do; see PushRuns. */
   async openPush(job: SyncJob, owner: string, context: Pick<TaskContext, 'log' | 'signal'>): Promise<OpenPush> {
     return this.#pushes.open(pushParameters(job), owner, context);
@@ -283,10 +271,7 @@ export class SyncRuns {
       const lease = await this.#parts.datastores.open(remoteStore, 'read');
       const journal = journals.ofDatastore(store, remoteStore);
       const source = new LocalSource(lease.store, policy.sourceNamespace, {
-        mayRead: (namespace, owner) => {
-          const path = namespaceAclPath(remoteStore, namespace);
-          return access.check(policy.owner, path, ['Datastore.Read']) || (access.check(policy.owner, path, ['Datastore.Backup']) && isOwner(owner, policy.owner));
-        },
+        mayRead: (namespace, owner) => mayReadGroup(access, policy.owner, remoteStore, namespace, owner),
       });
       return disposable(source, journal, () => lease[Symbol.dispose]());
     }
@@ -338,17 +323,11 @@ export function sourceLabel(parameters: Pick<PullParameters, 'remote' | 'remote-
 
 export function policyOf(parameters: PullParameters, owner: string): ReplicationPolicy {
   return {
+    ...policyTerms(parameters),
     sourceNamespace: parameters['remote-ns'] ?? '',
     targetNamespace: parameters.ns ?? '',
-    maxDepth: parameters['max-depth'],
     owner,
-    groupFilters: (parameters['group-filter'] ?? []).map((text) => parseGroupFilter(text)),
-    removeVanished: parameters['remove-vanished'] ?? false,
-    transferLast: parameters['transfer-last'],
-    encryptedOnly: parameters['encrypted-only'] ?? false,
-    verifiedOnly: parameters['verified-only'] ?? false,
     resyncCorrupt: parameters['resync-corrupt'] ?? false,
-    workerThreads: parameters['worker-threads'],
   };
 }
 

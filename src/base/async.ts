@@ -85,3 +85,19 @@ export async function pause(milliseconds: number, signal?: AbortSignal): Promise
     throw new AbortedError(undefined, { cause: e });
   }
 }
+
+/**
+ * The result of `work`, or the error that `late` makes when it takes longer than `limitMs` milliseconds. Only the waiting ends then: the work goes on,
+ * and how it ends is nobody's business any more. An abort ends the waiting with AbortedError.
+ */
+export async function inTime<T>(work: Promise<T>, limitMs: number, late: () => Error, signal?: AbortSignal): Promise<T> {
+  const over = new AbortController();
+  const timeUp = pause(limitMs, signal === undefined ? over.signal : AbortSignal.any([over.signal, signal])).then(() => {
+    throw late();
+  });
+  try {
+    return await Promise.race([work, timeUp]);
+  } finally {
+    over.abort();
+  }
+}

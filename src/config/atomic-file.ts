@@ -29,7 +29,8 @@ async function writeNew(path: string, bytes: Uint8Array, rights: FileRights): Pr
   }
 }
 
-async function syncFolder(path: string): Promise<void> {
+/** Makes names created, renamed or removed in a folder survive a power loss. */
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
     await folder.sync();

@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, open, readFile, unlink } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Type, type Static } from 'typebox';
 import { bytesEqual } from '../base/bytes.ts';
@@ -6,7 +6,7 @@ import { ConfigError, FormatError, errorCode, toError } from '../base/errors.ts'
 import { CryptConfig, formatFingerprint, parseFingerprint, shortFingerprint } from '../crypto/crypt-config.ts';
 import { createKeyFile, generateKey, loadKey, parseKeyFile, serializeKeyFile, type KeyFile } from '../crypto/key-file.ts';
 import { parseRfc3339 } from '../crypto/rfc3339.ts';
-import { createFileOnce, type FileRights } from './atomic-file.ts';
+import { createFileOnce, syncFolder, type FileRights } from './atomic-file.ts';
 import { withFileLock } from './file-lock.ts';
 import { serviceLockRights, sectionFile } from './files.ts';
 import type { InstallationPaths } from './home.ts';
@@ -161,8 +161,7 @@ export class EncryptionKeys {
   async #removeKeyFile(id: string): Promise<void> {
     try {
       await unlink(this.#path(id));
-      await using folder = await open(this.#folder, 'r');
-      await folder.sync();
+      await syncFolder(this.#folder);
     } catch (e) {
       if (errorCode(e) !== 'ENOENT') throw new ConfigError('config.write', `cannot remove "${this.#path(id)}"`, { cause: e });
     }

@@ -48,6 +48,12 @@ export function blobKind(raw: Uint8Array): BlobKind {
   return kind;
 }
 
+/** FormatError `format.crypt-mode` unless the chunk is of an encrypted (true) or of a plain kind (false), as its archive is. */
+export function requireKind(raw: Uint8Array, encrypted: boolean): void {
+  if (isEncryptedKind(blobKind(raw)) === encrypted) return;
+  throw new FormatError('format.crypt-mode', `the chunk is ${encrypted ? 'not encrypted' : 'encrypted'}, the archive is ${encrypted ? 'encrypted' : 'not'}`);
+}
+
 /** `blobKind` plus the CRC over the payload; FormatError `format.blob-crc`. */
 export function checkBlobCrc(raw: Uint8Array): BlobKind {
   const kind = blobKind(raw);

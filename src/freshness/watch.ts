@@ -1,4 +1,5 @@
-import { forEachLimited, Mutex, pause, throwIfAborted } from '../base/async.ts';
+import { forEachLimited, inTime, Mutex, pause, throwIfAborted } from '../base/async.ts';
+import { BackgroundLoop } from '../base/background-loop.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorChain, StoreError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
@@ -88,8 +89,7 @@ export class FreshnessWatch {
   readonly #silent = new Set<string>();
   #latest: Judged[] = [];
   #checkedAtMs: number | null = null;
-  #stop: AbortController | null = null;
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop = new BackgroundLoop();
 
   constructor(options: FreshnessWatchOptions) {
     this.#options = options;
@@ -97,16 +97,13 @@ export class FreshnessWatch {
 
   /** Begins with a check at once. */
   start(): void {
-    if (this.#stop !== null) return;
-    this.#stop = new AbortController();
+    if (this.#loop.isRunning) return;
     this.#checkedAtMs = this.#options.monotonicMs();
-    this.#loop = this.#run(this.#stop.signal);
+    this.#loop.start((signal) => this.#run(signal));
   }
 
   async stop(): Promise<void> {
-    this.#stop?.abort();
-    await this.#loop;
-    this.#stop = null;
+    await this.#loop.stop();
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -133,7 +130,7 @@ export class FreshnessWatch {
   /** False when checks should have come and have not: one hangs, or fails again and again. Before `start` true. */
   get isAlive(): boolean {
     const { intervalMs = defaultIntervalMs, monotonicMs } = this.#options;
-    return this.#stop === null || this.#checkedAtMs === null || monotonicMs() - this.#checkedAtMs <= 3 * intervalMs;
+    return !this.#loop.isRunning || this.#checkedAtMs === null || monotonicMs() - this.#checkedAtMs <= 3 * intervalMs;
   }
 
   /** Looks at contracts and tells, without alarms and without remembering. */
@@ -195,22 +192,8 @@ export class FreshnessWatch {
     if (this.#hanging.has(id)) throw new StoreError('store.timeout', 'the datastore has not answered since an earlier check');
     this.#hanging.add(id);
     const look = this.#options.look(contract, now).finally(() => this.#hanging.delete(id));
-    const over = new AbortController();
     const limitMs = this.#options.lookLimitMs ?? defaultLookLimitMs;
-    const timeUp = pause(limitMs, AbortSignal.any([over.signal, ...this.#stopSignals()])).then(() => {
-      throw new StoreError('store.timeout', `the datastore did not answer within ${formatTimeSpan(limitMs / 1000)}`);
-    });
-    try {
-      return await Promise.race([look, timeUp]);
-    } finally {
-      over.abort();
-      timeUp.catch(() => {});
-      look.catch(() => {});
-    }
-  }
-
-  #stopSignals(): AbortSignal[] {
-    return this.#stop === null ? [] : [this.#stop.signal];
+    return inTime(look, limitMs, () => new StoreError('store.timeout', `the datastore did not answer within ${formatTimeSpan(limitMs / 1000)}`), this.#loop.signal ?? undefined);
   }
 
   async #evidence(contract: FreshnessContract, before: ReadonlyMap<string, number>, now: number): Promise<{ evidence: Evidence; subjects: Map<string, number> }> {
@@ -219,7 +202,7 @@ export class FreshnessWatch {
       look = await this.#look(contract, now);
     } catch (e) {
       // The end of the server says nothing of the datastore.
-      throwIfAborted(this.#stop?.signal);
+      throwIfAborted(this.#loop.signal ?? undefined);
       const subjects = [...before].map(([name, time]): Subject => ({ name, time, seen: true }));
       return { evidence: { subjects, problem: errorChain(e), notes: [] }, subjects: new Map(before) };
     }
@@ -259,7 +242,7 @@ export class FreshnessWatch {
     const { heartbeat, id } = contract;
     if (heartbeat === undefined || contract.disable === true || (judgement.state !== 'ok' && judgement.state !== 'pending')) return;
     try {
-      await this.#options.beat(heartbeat, AbortSignal.any(this.#stopSignals()));
+      await this.#options.beat(heartbeat, this.#loop.signal ?? new AbortController().signal);
       this.#silent.delete(id);
     } catch (e) {
       if (!this.#silent.has(id)) this.#options.log.warn(`freshness contract '${id}': the heartbeat address does not answer: ${errorChain(e)}`);

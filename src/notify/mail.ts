@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createTransport, type SendMailOptions } from 'nodemailer';
+import { inTime } from '../base/async.ts';
 import { errorCode, toError } from '../base/errors.ts';
 import type { SmtpRecord } from '../config/notification-config.ts';
 import { deliveryError } from './delivery-error.ts';
@@ -61,16 +62,13 @@ export async function sendBySmtp(mail: Mail, server: SmtpServer, limitMs: number
     tls: { ca: trustedCertificates(server.trusted), minVersion: 'TLSv1.2' },
     ...closed,
   });
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(deliveryError(`the mail server did not answer within ${limitMs / 1000} s`, { isTemporary: true })), 2 * limitMs);
   try {
-    const info = await Promise.race([transport.sendMail(mailOptions(mail)), late.promise]);
+    const info = await inTime(transport.sendMail(mailOptions(mail)), 2 * limitMs, () => deliveryError(`the mail server did not answer within ${limitMs / 1000} s`, { isTemporary: true }));
     // The others have it: sending it again would send it to them twice.
     if (info.rejected.length > 0) throw deliveryError(`the mail server refused ${info.rejected.length} of ${mail.to.length} recipients`, { isTemporary: false });
   } catch (e) {
     throw smtpFailure(e);
   } finally {
-    clearTimeout(timer);
     transport.close();
   }
 }

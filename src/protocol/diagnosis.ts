@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import type { Socket } from 'node:net';
 import { AbortedError, FarshoreError, HttpError, errorChain, errorCode, toError } from '../base/errors.ts';
+import { inTime } from '../base/async.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { CertificateError, classifyNetworkError, networkError } from './network-error.ts';
@@ -239,17 +240,11 @@ export async function probe(endpoint: RemoteEndpoint, options: ProbeOptions = {}
 
 async function resolveName(endpoint: RemoteEndpoint, limitMs: number): Promise<string> {
   if (isIP(endpoint.host) !== 0) return `${endpoint.host} is an address`;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(networkError('net.name-not-found', `the name '${endpoint.host}' was not resolved within ${limitMs / 1000} s`)), limitMs);
-  });
   try {
-    const found = await Promise.race([lookup(endpoint.host, { all: true }), late]);
+    const found = await inTime(lookup(endpoint.host, { all: true }), limitMs, () => networkError('net.name-not-found', `the name '${endpoint.host}' was not resolved within ${limitMs / 1000} s`));
     return `${endpoint.host} is ${found.map((one) => one.address).join(', ')}`;
   } catch (e) {
     throw classifyNetworkError(e, endpoint, 'connect');
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -1,20 +1,19 @@
 import { bytesEqual, toHex, asBuffer, type Digest } from '../base/bytes.ts';
 import { Semaphore, throwIfAborted } from '../base/async.ts';
-import { DigestSet } from '../base/digest-set.ts';
+import type { DigestSet } from '../base/digest-set.ts';
 import { FormatError } from '../base/errors.ts';
-import { blobKind, isEncryptedKind, maxChunkEncodedSize, maxChunkPlainSize, verifyChunk } from '../format/data-blob.ts';
+import { maxChunkEncodedSize, maxChunkPlainSize, requireKind, verifyChunk } from '../format/data-blob.ts';
 import type { FlightControl } from './flight-control.ts';
 import type { LineRetry } from './line-retry.ts';
 import type { PossessionJournal } from './possession-journal.ts';
 import type { ChunkTarget, ReplicationSource, SnapshotSource, StagedIndex } from './ports.ts';
 import type { ReplicationReport } from './report.ts';
+import { SettledDigests } from './settled-digests.ts';
 
-/** Chunks settled in this job are remembered up to this many (about 40 MB); beyond it a chunk is only looked at again. */
-const maxRemembered = 1_000_000;
 /** Chunks being checked and stored at a time; each may hold its encoded and its plain content. */
-const storingSlots = 4;
+export const storingSlots = 4;
 /** Where storing means a round trip; the bytes are bounded by the flight control anyhow. */
-const storingSlotsOverLine = 512;
+export const storingSlotsOverLine = 512;
 
 export interface ChunkTransferParts {
   source: ReplicationSource;
@@ -61,9 +60,7 @@ export class ChunkTransfer {
   readonly #storing: Semaphore;
   readonly #inFlight = new Map<string, Promise<number>>();
   readonly #adopting = new Map<string, Promise<boolean>>();
-  readonly #settled = new DigestSet();
-  /** Those whose stored bytes were checked in this job; repair believes nothing less. */
-  readonly #checked = new DigestSet();
+  readonly #settled = new SettledDigests();
 
   constructor(parts: ChunkTransferParts, slots = storingSlots) {
     this.#parts = parts;
@@ -91,7 +88,7 @@ export class ChunkTransfer {
       throwIfAborted(this.#signal);
       if (failures.length > 0) break;
       if (size < 1 || size > maxChunkPlainSize) throw new FormatError('format.index', `${options.archive}: chunk ${toHex(digest)} with a size of ${size} bytes`);
-      if (this.#isSettled(digest, options)) {
+      if (this.#settled.has(digest, options)) {
         options.onSettled(size);
         continue;
       }
@@ -105,18 +102,18 @@ export class ChunkTransfer {
       } else {
         if (await this.#reuse(own, size, options)) {
           // Another snapshot may have looked at the same time.
-          if (!this.#isSettled(own, options)) {
+          if (!this.#settled.has(own, options)) {
             this.#report.reusedChunks += 1;
             this.#report.reusedBytes += size;
           }
-          this.#settle(own, options.repair);
+          this.#settled.add(own, options.repair);
           options.onSettled(size);
           continue;
         }
         const permit = await this.#flight.acquire(size, this.#signal);
         // Another snapshot may have asked for it, or even have finished, while this one waited.
         const again = this.#inFlight.get(key);
-        if (again !== undefined || this.#isSettled(own, options)) {
+        if (again !== undefined || this.#settled.has(own, options)) {
           permit.release(0);
           work = again === undefined ? Promise.resolve(0) : again.then(() => 0, () => this.#obtain(session, own, size, options));
         } else {
@@ -200,7 +197,7 @@ export class ChunkTransfer {
       this.#journal.add(digest, received);
       this.#report.storedChunks += 1;
       this.#report.storedBytes += received;
-      this.#settle(digest, true);
+      this.#settled.add(digest, true);
       return received;
     } finally {
       permit.release(received);
@@ -210,25 +207,12 @@ export class ChunkTransfer {
   async #store(blob: Buffer, digest: Digest, size: number, options: ArchiveOptions): Promise<void> {
     throwIfAborted(this.#signal);
     try {
-      if (isEncryptedKind(blobKind(blob)) !== options.encrypted) {
-        throw new FormatError('format.crypt-mode', `the chunk is ${options.encrypted ? 'not encrypted' : 'encrypted'}, the archive is ${options.encrypted ? 'encrypted' : 'not'}`);
-      }
+      requireKind(blob, options.encrypted);
       await verifyChunk(blob, digest, size);
     } catch (e) {
       throw new FormatError('format.chunk-received', `chunk ${toHex(digest)} of ${options.archive} arrived damaged: the source's copy is bad`, { cause: e });
     }
     if (await storeOverExisting(this.#target, digest, blob, size)) this.#report.repairedChunks += 1;
-  }
-
-  #isSettled(digest: Digest, options: ArchiveOptions): boolean {
-    return (options.repair ? this.#checked : this.#settled).has(digest);
-  }
-
-  #settle(digest: Digest, checked: boolean): void {
-    for (const set of checked ? [this.#settled, this.#checked] : [this.#settled]) {
-      if (set.size >= maxRemembered) set.clear();
-      set.add(digest);
-    }
   }
 }
 
@@ -246,7 +230,7 @@ export async function storeOverExisting(target: ChunkTarget, digest: Digest, blo
 /** As `isSound`, of an encrypted or of a plain kind. */
 export async function isOfKind(blob: Buffer, digest: Digest, size: number, encrypted: boolean): Promise<boolean> {
   try {
-    if (isEncryptedKind(blobKind(blob)) !== encrypted) return false;
+    requireKind(blob, encrypted);
   } catch (e) {
     if (e instanceof FormatError) return false;
     throw e;

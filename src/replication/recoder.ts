@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Digest } from '../base/bytes.ts';
 import { FormatError } from '../base/errors.ts';
 import type { CryptConfig } from '../crypto/crypt-config.ts';
-import { blobKind, decodeBlobAsync, encodeBlobAsync, isEncryptedKind } from '../format/data-blob.ts';
+import { decodeBlobAsync, encodeBlobAsync, requireKind } from '../format/data-blob.ts';
 import { recoderLength } from './possession-journal.ts';
 
 /** Changes chunks and blobs between source and target: decrypts what is pulled, or encrypts what is pushed (spec sync 4.6, 6.5). */
@@ -25,9 +25,7 @@ function recoderId(way: 'decrypt' | 'encrypt', crypt: CryptConfig): Buffer {
 }
 
 async function plainChunk(blob: Uint8Array, digest: Digest, size: number, options: { crypt: CryptConfig; encrypted: boolean }): Promise<Buffer> {
-  if (isEncryptedKind(blobKind(blob)) !== options.encrypted) {
-    throw new FormatError('format.crypt-mode', `the chunk is ${options.encrypted ? 'not encrypted' : 'encrypted'}, the archive is ${options.encrypted ? 'encrypted' : 'not'}`);
-  }
+  requireKind(blob, options.encrypted);
   const data = await decodeBlobAsync(blob, { crypt: options.crypt, maxSize: size, digest });
   if (data.byteLength !== size) throw new FormatError('format.chunk-size', `chunk holds ${data.byteLength} bytes instead of ${size}`);
   return data;

@@ -2,27 +2,23 @@ import { randomUUID } from 'node:crypto';
 import { asBuffer, digestLength, toHex, type Digest } from '../base/bytes.ts';
 import { Semaphore, throwIfAborted } from '../base/async.ts';
 import { nowSeconds, systemClock } from '../base/clock.ts';
-import { DigestSet } from '../base/digest-set.ts';
+import type { DigestSet } from '../base/digest-set.ts';
 import { FormatError } from '../base/errors.ts';
 import { IndexCsum, encodeDynamicEntry, encodeDynamicIndexHeader, encodeFixedIndexHeader } from '../format/chunk-index.ts';
 import { maxChunkEncodedSize, maxChunkPlainSize } from '../format/data-blob.ts';
-import { isSound, storeOverExisting, type ArchiveResult } from './chunk-transfer.ts';
+import { isSound, storeOverExisting, storingSlots, storingSlotsOverLine, type ArchiveResult } from './chunk-transfer.ts';
 import type { FlightControl, Permit } from './flight-control.ts';
 import type { LineRetry } from './line-retry.ts';
 import type { ChunkTarget, ExpectedContent, SnapshotSource, StagedIndex } from './ports.ts';
 import type { PossessionJournal } from './possession-journal.ts';
 import type { Recoder } from './recoder.ts';
 import type { ReplicationReport } from './report.ts';
+import { SettledDigests } from './settled-digests.ts';
 
 /** Chunks of one archive whose new digests are kept in memory at 32 bytes each: 256 TiB in chunks of 4 MiB. */
 const maxIndexEntries = 2 ** 26;
-/** Chunks settled in this job are remembered up to this many. */
-const maxRemembered = 1_000_000;
 /** Chunks being recoded at a time; each may hold its encoded, its plain and its new content. */
 const recodingSlots = 4;
-const storingSlots = 4;
-/** Where storing means a round trip; the bytes are bounded by the flight control anyhow. */
-const storingSlotsOverLine = 512;
 const entriesPerPiece = 4096;
 
 export interface RecodingTransferParts {
@@ -68,10 +64,8 @@ export class RecodingTransfer {
   readonly #recoding: Semaphore;
   readonly #storing: Semaphore;
   readonly #inFlight = new Map<string, Promise<Digest>>();
-  /** New digests whose chunks were seen or stored in this job. */
-  readonly #settled = new DigestSet();
-  /** Those of them whose stored bytes were checked. */
-  readonly #checked = new DigestSet();
+  /** By their new digests. */
+  readonly #settled = new SettledDigests();
 
   constructor(parts: RecodingTransferParts, recoding = new Semaphore(recodingSlots), slots = storingSlots) {
     this.#parts = parts;
@@ -150,13 +144,13 @@ export class RecodingTransfer {
 
   /** Whether the target still has what a chunk became in an earlier run. */
   async #isUsable(target: Digest, size: number, repair: boolean): Promise<boolean> {
-    if ((repair ? this.#checked : this.#settled).has(target)) return true;
+    if (this.#settled.has(target, { repair })) return true;
     if (repair) {
       const blob = await this.#target.readChunk(target);
       if (blob === null || !(await isSound(blob, target, size))) return false;
     }
     if (!(await this.#target.touchChunk(target))) return false;
-    this.#settle(target, repair);
+    this.#settled.add(target, repair);
     this.#report.reusedChunks += 1;
     this.#report.reusedBytes += size;
     return true;
@@ -179,7 +173,7 @@ export class RecodingTransfer {
       const target = changed.digest;
       await this.#storing.run(() => this.#store(changed, size));
       this.#journal.addRecoded(options.recoder.id, digest, target, received);
-      this.#settle(target, true);
+      this.#settled.add(target, true);
       return target;
     } finally {
       permit.release(received);
@@ -196,7 +190,7 @@ export class RecodingTransfer {
     if (changed === null) return null;
     await this.#storing.run(() => this.#store(changed, size));
     this.#journal.addRecoded(recoder.id, digest, changed.digest, 0);
-    this.#settle(changed.digest, true);
+    this.#settled.add(changed.digest, true);
     this.#report.reusedChunks += 1;
     this.#report.reusedBytes += size;
     return changed.digest;
@@ -215,13 +209,6 @@ export class RecodingTransfer {
   async #store({ digest, blob }: { digest: Digest; blob: Buffer }, size: number): Promise<void> {
     throwIfAborted(this.#signal);
     if (await storeOverExisting(this.#target, digest, blob, size)) this.#report.repairedChunks += 1;
-  }
-
-  #settle(digest: Digest, checked: boolean): void {
-    for (const set of checked ? [this.#settled, this.#checked] : [this.#settled]) {
-      if (set.size >= maxRemembered) set.clear();
-      set.add(digest);
-    }
   }
 }
 

@@ -6,6 +6,7 @@ import { BackupClient } from '../protocol/backup-client.ts';
 import type { RestClient } from '../protocol/rest-client.ts';
 import type { LineRetry } from './line-retry.ts';
 import type { ChunkTarget, SnapshotSink, StagedIndex, TargetGroup, TargetGroupSession } from './ports.ts';
+import { sessionOf } from './remote-sessions.ts';
 import { RemoteSnapshotSink } from './remote-snapshot.ts';
 import type { RemoteTargetOptions, TargetAbilities } from './remote-target.ts';
 import { baseOf, type ListedTarget } from './target-listing.ts';
@@ -74,24 +75,16 @@ export class RemoteGroupSession implements TargetGroupSession {
   }
 
   async #connect(snapshot: BackupSnapshot): Promise<BackupClient> {
-    const { endpoint, store, namespace, limiter, signal, stallTimeoutMs, rest, abilities } = this.#options;
+    const { endpoint, namespace, rest, abilities } = this.#options;
+    const session = sessionOf(this.#options, rest, namespace, snapshot);
     return BackupClient.open(endpoint, {
-      store,
-      ns: namespace,
-      backupType: snapshot.type,
-      backupId: snapshot.id,
-      backupTime: snapshot.time,
-      debug: false,
-      limiter,
-      signal,
+      ...session,
       deliveries: abilities.deliveries,
-      authHeaders: () => rest.authHeaders(),
       idleConnection: () => {
-        const idle = rest.takeIdleConnection();
+        const idle = session.idleConnection();
         this.#usedIdle ||= idle !== undefined;
         return idle;
       },
-      ...(stallTimeoutMs === undefined ? {} : { stallTimeoutMs }),
     });
   }
 

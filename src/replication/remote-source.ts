@@ -1,25 +1,18 @@
 import { FarshoreError, HttpError } from '../base/errors.ts';
-import type { RateLimiter } from '../protocol/rate-limit.ts';
-import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
-import { RestClient } from '../protocol/rest-client.ts';
+import type { RestClient } from '../protocol/rest-client.ts';
 import type { FlightControl } from './flight-control.ts';
 import { asList, parseListedGroup, parseListedNamespace, parseListedSnapshot } from './listing.ts';
 import { LaneBudget } from './lane-budget.ts';
 import type { NamespaceListing, ReplicationSource, SnapshotSource, SourceNamespace, SourceSnapshot } from './ports.ts';
+import { restClientOf, sessionOf, type RemoteLine } from './remote-sessions.ts';
 import { SnapshotLanes } from './snapshot-lanes.ts';
 
-export interface RemoteSourceOptions {
-  endpoint: RemoteEndpoint;
+export interface RemoteSourceOptions extends RemoteLine {
   /** Name of the remote, for logs. */
   remote: string;
-  store: string;
   /** Anchor namespace at the remote. */
   namespace: string;
   flight: FlightControl;
-  limiter?: RateLimiter | undefined;
-  signal: AbortSignal;
-  /** What gets no byte for so long has failed, an answer to come, too; default as the protocol's. */
-  stallTimeoutMs?: number | undefined;
   maxLanes?: number | undefined;
 }
 
@@ -40,7 +33,7 @@ export class RemoteSource implements ReplicationSource {
   constructor(options: RemoteSourceOptions) {
     this.label = `${options.remote}/${options.store}`;
     this.#options = options;
-    this.#rest = new RestClient(options.endpoint, { limiter: options.limiter, signal: options.signal, stallTimeoutMs: options.stallTimeoutMs, ...(options.stallTimeoutMs === undefined ? {} : { timeoutMs: options.stallTimeoutMs }) });
+    this.#rest = restClientOf(options);
     this.#lanes = new LaneBudget(options.maxLanes ?? defaultMaxLanes);
   }
 
@@ -91,22 +84,10 @@ export class RemoteSource implements ReplicationSource {
   }
 
   async open(namespace: string, snapshot: SourceSnapshot): Promise<SnapshotSource> {
-    const { endpoint, store, limiter, signal, stallTimeoutMs, flight } = this.#options;
+    const { endpoint, flight } = this.#options;
     return SnapshotLanes.open({
       endpoint,
-      session: {
-        store,
-        ns: namespace,
-        backupType: snapshot.type,
-        backupId: snapshot.id,
-        backupTime: snapshot.time,
-        debug: false,
-        limiter,
-        signal,
-        authHeaders: () => this.#rest.authHeaders(),
-        idleConnection: () => this.#rest.takeIdleConnection(),
-        ...(stallTimeoutMs === undefined ? {} : { stallTimeoutMs }),
-      },
+      session: sessionOf(this.#options, this.#rest, namespace, snapshot),
       flight,
       budget: this.#lanes,
       observeLine: () => this.#observeLine(),

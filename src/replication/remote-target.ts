@@ -2,28 +2,22 @@ import assert from 'node:assert/strict';
 import { FarshoreError, HttpError, NetworkError } from '../base/errors.ts';
 import type { ProgressLog } from '../base/log.ts';
 import { formatBackupTime, groupText, joinNamespace, namespaceDepth, parentNamespace, type BackupGroup, type BackupSnapshot } from '../format/backup-path.ts';
-import type { RateLimiter } from '../protocol/rate-limit.ts';
-import type { RemoteEndpoint } from '../protocol/remote-endpoint.ts';
-import { RestClient } from '../protocol/rest-client.ts';
+import type { RestClient } from '../protocol/rest-client.ts';
 import type { FlightControl } from './flight-control.ts';
 import { LineRetry, type RetryPolicy } from './line-retry.ts';
 import { asList, parseListedNamespace } from './listing.ts';
 import { Peer } from './peer.ts';
 import type { RemovedGroup, ReplicationTarget, TargetGroup, TargetGroupSession } from './ports.ts';
 import { RemoteGroupSession } from './remote-group.ts';
+import { restClientOf, type RemoteLine } from './remote-sessions.ts';
 import { parseListedOwner, parseListedTarget, type ListedTarget } from './target-listing.ts';
 
-export interface RemoteTargetOptions {
-  endpoint: RemoteEndpoint;
+export interface RemoteTargetOptions extends RemoteLine {
   /** Name of the remote, for logs. */
   remote: string;
-  store: string;
   flight: FlightControl;
-  limiter?: RateLimiter | undefined;
-  signal: AbortSignal;
   log: ProgressLog;
   retry?: RetryPolicy | undefined;
-  stallTimeoutMs?: number | undefined;
   /** Existing folder for indexes while they are on their way. */
   spoolFolder: string;
   /** Whether the job may remove groups and snapshots of a namespace of the target: the reason why not, or null. */
@@ -61,8 +55,7 @@ export class RemoteTarget implements ReplicationTarget {
     this.label = `${options.remote}/${options.store}`;
     this.#options = options;
     this.line = new LineRetry(options.log, options.signal, options.retry);
-    const { limiter, signal, stallTimeoutMs } = options;
-    this.#rest = new RestClient(options.endpoint, { limiter, signal, stallTimeoutMs, ...(stallTimeoutMs === undefined ? {} : { timeoutMs: stallTimeoutMs }) });
+    this.#rest = restClientOf(options);
     this.peer = new Peer(this.#rest);
   }
 

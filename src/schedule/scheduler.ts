@@ -1,4 +1,5 @@
-import { pause } from '../base/async.ts';
+import { inTime, pause } from '../base/async.ts';
+import { BackgroundLoop } from '../base/background-loop.ts';
 import { nowSeconds } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorChain, errorCode, StoreError } from '../base/errors.ts';
@@ -81,8 +82,7 @@ export class Scheduler {
   readonly #inFlight = new Set<string>();
   /** Problems already logged, so that one that lasts is not logged every minute. */
   #known = new Set<string>();
-  #stop: AbortController | null = null;
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop = new BackgroundLoop();
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
@@ -95,16 +95,12 @@ export class Scheduler {
 
   /** Begins; the first pass is at the next full minute. */
   start(): void {
-    if (this.#stop !== null) return;
-    this.#stop = new AbortController();
-    this.#loop = this.#run(this.#stop.signal);
+    this.#loop.start((signal) => this.#run(signal));
   }
 
   /** Ends; resolves when the pass under way is over. Started jobs go on. */
   async stop(): Promise<void> {
-    this.#stop?.abort();
-    await this.#loop;
-    this.#stop = null;
+    await this.#loop.stop();
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -153,17 +149,8 @@ export class Scheduler {
     if (this.#inFlight.has(name)) throw new StoreError('store.timeout', 'still waiting for the list');
     this.#inFlight.add(name);
     const listed = source.list().finally(() => this.#inFlight.delete(name));
-    const timer = new AbortController();
     const limitMs = this.#options.listLimitMs ?? defaultListLimitMs;
-    const timeUp = pause(limitMs, timer.signal).then(() => {
-      throw new StoreError('store.timeout', `no answer within ${limitMs} ms`);
-    });
-    try {
-      return await Promise.race([listed, timeUp]);
-    } finally {
-      timer.abort();
-      await timeUp.catch(() => {});
-    }
+    return inTime(listed, limitMs, () => new StoreError('store.timeout', `no answer within ${limitMs} ms`));
   }
 
   async #look(jobType: string, job: ScheduledJob, at: number, started: string[], problems: string[]): Promise<void> {

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { cp, readFile, readdir, writeFile } from 'node:fs/promises';
-import { createServer, request as httpRequest, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { configFixtures } from '../support/installation.ts';
@@ -23,15 +22,7 @@ async function serverOn(t: TestContext, side: 'source' | 'target', extra: Readon
       for (const [name, text] of Object.entries(extra)) await writeFile(join(paths.config, name), text);
     },
   });
-  const http = createServer((request, response) => void server.composition.router.handle(request, response, { authId: 'root@pam', remoteAddress: '127.0.0.1' }));
-  http.listen(0, '127.0.0.1');
-  await once(http, 'listening');
-  t.after(async () => {
-    http.close();
-    http.closeAllConnections();
-    await server[Symbol.asyncDispose]();
-  });
-  const { port } = http.address() as AddressInfo;
+  const port = await server.serve(t, 'root@pam');
   const call: Api['call'] = async (method, path, parameters) => {
     const request = httpRequest({ port, host: '127.0.0.1', method, path: `/api2/json${path}`, headers: parameters === undefined ? {} : { 'content-type': 'application/json' } });
     request.end(parameters === undefined ? undefined : JSON.stringify(parameters));

@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { cp, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { coverageOf } from '../support/api-coverage.ts';
@@ -34,15 +31,7 @@ async function serverOf(t: TestContext, side: Side): Promise<{ server: WholeServ
       }
     },
   });
-  const http = createServer((request, response) => void server.composition.router.handle(request, response, { authId: 'admin@pbs', remoteAddress: '127.0.0.1' }));
-  http.listen(0, '127.0.0.1');
-  await once(http, 'listening');
-  t.after(async () => {
-    http.close();
-    http.closeAllConnections();
-    await server[Symbol.asyncDispose]();
-  });
-  return { server, port: (http.address() as AddressInfo).port };
+  return { server, port: await server.serve(t, 'admin@pbs') };
 }
 
 /** What depends on the state of the recording server or of this host, and was not kept with the golden data. */

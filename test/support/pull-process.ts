@@ -4,12 +4,11 @@
  */
 import { join } from 'node:path';
 import { armFailpointsFromText } from '../../src/base/failpoint.ts';
-import { errorChain } from '../../src/base/errors.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { Datastore } from '../../src/datastore/datastore.ts';
 import type { DatastoreTuning } from '../../src/datastore/tuning.ts';
 import { FlightControl } from '../../src/replication/flight-control.ts';
-import { ProcessMeter, type ProcessFigures } from './process-meter.ts';
+import { reportJob, type JobFigures } from './job-process.ts';
 import { endpointOf } from './sync-source.ts';
 import { pullInto } from './sync-pair.ts';
 
@@ -28,9 +27,7 @@ export interface PullProcessOptions {
   parallelSnapshots?: number;
 }
 
-export interface PullProcessResult extends ProcessFigures {
-  seconds: number;
-  snapshots: number;
+export interface PullProcessResult extends JobFigures {
   fetchedChunks: number;
   fetchedBytes: number;
   roundTripMs: number;
@@ -41,25 +38,13 @@ const options = JSON.parse(process.argv[2] ?? '{}') as PullProcessOptions;
 armFailpointsFromText(options.failpoints ?? '');
 const store = await Datastore.open({ name: 'main', path: join(options.folder, 'main'), locksRoot: join(options.folder, 'locks'), tuning: options.tuning ?? { syncLevel: 'none' } });
 const flight = new FlightControl(systemClock, { fixedChunks: options.fixedChunks });
-const meter = new ProcessMeter();
-const startedMs = performance.now();
-const { report, error, log } = await pullInto(store, options.folder, endpointOf(options.port, options.fingerprint, options.secret), { flight, maxLanes: options.maxLanes, parallelSnapshots: options.parallelSnapshots });
-const seconds = (performance.now() - startedMs) / 1000;
-const figures = meter.figures();
-meter.stop();
-store.close();
-if (report === null) {
-  console.error(`${errorChain(error)}\n${log.lines.join('\n')}`);
-  process.exitCode = 1;
-} else {
-  const result: PullProcessResult = {
-    seconds,
-    snapshots: report.snapshots,
+await reportJob(
+  () => pullInto(store, options.folder, endpointOf(options.port, options.fingerprint, options.secret), { flight, maxLanes: options.maxLanes, parallelSnapshots: options.parallelSnapshots }),
+  (report): Omit<PullProcessResult, keyof JobFigures> => ({
     fetchedChunks: report.fetchedChunks,
     fetchedBytes: report.fetchedBytes,
     roundTripMs: flight.roundTripMs,
     flightLimit: flight.limit,
-    ...figures,
-  };
-  console.log(JSON.stringify(result));
-}
+  }),
+);
+store.close();

@@ -4,10 +4,9 @@
  */
 import { join } from 'node:path';
 import { armFailpointsFromText } from '../../src/base/failpoint.ts';
-import { errorChain } from '../../src/base/errors.ts';
 import { Datastore } from '../../src/datastore/datastore.ts';
 import { RemoteEndpoint } from '../../src/protocol/remote-endpoint.ts';
-import { ProcessMeter, type ProcessFigures } from './process-meter.ts';
+import { reportJob, type JobFigures } from './job-process.ts';
 import { pushFrom } from './push-pair.ts';
 
 export interface PushProcessOptions {
@@ -23,9 +22,7 @@ export interface PushProcessOptions {
   failpoints?: string;
 }
 
-export interface PushProcessResult extends ProcessFigures {
-  seconds: number;
-  snapshots: number;
+export interface PushProcessResult extends JobFigures {
   sentChunks: number;
   sentBytes: number;
 }
@@ -34,17 +31,8 @@ const options = JSON.parse(process.argv[2] ?? '{}') as PushProcessOptions;
 armFailpointsFromText(options.failpoints ?? '');
 const { path, folder, ...line } = options;
 const store = await Datastore.open({ name: 'main', path, locksRoot: join(folder, 'locks'), tuning: { syncLevel: 'none' } });
-const meter = new ProcessMeter();
-const startedMs = performance.now();
-const { report, error, log } = await pushFrom(store, folder, new RemoteEndpoint(line));
-const seconds = (performance.now() - startedMs) / 1000;
-const figures = meter.figures();
-meter.stop();
+await reportJob(
+  () => pushFrom(store, folder, new RemoteEndpoint(line)),
+  (report): Omit<PushProcessResult, keyof JobFigures> => ({ sentChunks: report.fetchedChunks, sentBytes: report.fetchedBytes }),
+);
 store.close();
-if (report === null) {
-  console.error(`${errorChain(error)}\n${log.lines.join('\n')}`);
-  process.exitCode = 1;
-} else {
-  const result: PushProcessResult = { seconds, snapshots: report.snapshots, sentChunks: report.fetchedChunks, sentBytes: report.fetchedBytes, ...figures };
-  console.log(JSON.stringify(result));
-}
